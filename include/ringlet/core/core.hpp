@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/link.hpp>
+#include <ringlet/base/result.hpp>
+#include <ringlet/core/bell.hpp>
+#include <ringlet/core/completion.hpp>
+#include <ringlet/core/descriptor.hpp>
+#include <ringlet/core/inbox.hpp>
+#include <ringlet/core/options.hpp>
+#include <ringlet/core/timer.hpp>
+
+#include <atomic>
+#include <coroutine>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace ringlet {
+
+namespace kernel {
+class ring;
+class poller;
+}  // namespace kernel
+
+/// What a core has done since it was made. Plain counters of the owning thread.
+struct core_stats {
+    std::uint64_t turns = 0;
+    std::uint64_t enters = 0;       ///< io_uring_enter or epoll_wait calls
+    std::uint64_t submitted = 0;    ///< SQEs (io_uring)
+    std::uint64_t completed = 0;    ///< CQEs (io_uring)
+    std::uint64_t attempts = 0;     ///< non-blocking system calls of operations (epoll)
+    std::uint64_t registrations = 0;///< epoll_ctl calls
+    std::uint64_t parks = 0;        ///< operations that had to wait for an edge (epoll)
+    std::uint64_t resumes = 0;      ///< coroutines resumed by the loop
+    std::uint64_t timers_fired = 0;
+    std::uint64_t messages = 0;     ///< taken from the inbox
+    std::uint64_t bells = 0;        ///< times another thread had to wake this core
+    std::uint64_t accept_backoffs = 0;  ///< accepts put off: EMFILE and its like
+    std::uint64_t overflows = 0;    ///< turns that found the completion queue overflown
+};
+
+/// One loop: it owns one thread's time and decides what runs next, when to sleep and who may wake
+/// it. Made, run and destroyed on the same thread; only post() and wake() may be called from others.
+class core {
+public:
+    /// Errors: the kernel's, with `explanation()` of the failed set-up in *why when given.
+    [[nodiscard]] static result<std::unique_ptr<core>> make(const core_options& options,
+                                                            std::string* why = nullptr);
+    /// The same with a choice that has been made before, for all cores of a process.
+    [[nodiscard]] static result<std::unique_ptr<core>> make(const core_options& options,
+                                                            backend_choice choice,
+                                                            std::string* why = nullptr);
+    ~core();
+    core(const core&) = delete;
+    core& operator=(const core&) = delete;
+
+    /// The core whose loop runs on this thread; must exist.
+    [[nodiscard]] static core& here() noexcept { return *current_; }
+    [[nodiscard]] static core* here_or_null() noexcept { return current_; }
+
+    /// Turns the loop until `done` is true. With a virtual clock and nothing that could ever wake
+    /// anybody, it aborts with a message instead of hanging.
+    void run_until(const bool& done);
+
+    [[nodiscard]] ringlet::backend backend() const noexcept { return choice_.chosen; }
+    [[nodiscard]] const std::string& fallback_reason() const noexcept {
+        return choice_.fallback_reason;
+    }
+    /// What the ring got, for start lines and doctor: `deferred-taskrun single-issuer ...`.
+    [[nodiscard]] std::string describe() const;
+    [[nodiscard]] const core_stats& stats() const noexcept { return stats_; }
+    /// True until the loop has gone to the kernel for the first time.
+    [[nodiscard]] bool starting() const noexcept { return stats_.turns == 0; }
+
+    /// The time, read now.
+    [[nodiscard]] std::uint64_t now_ns() noexcept;
+    [[nodiscard]] timer_wheel& timers() noexcept { return timers_; }
+
+    /// From any thread: runs the message on this core. errc::inbox_full when its inbox is full.
+    [[nodiscard]] result<void> post(const message& m) noexcept;
+    /// From any thread: queues a waiter of this core. The waiter itself is the place in the queue, so
+    /// this cannot fail.
+    void make_ready_from_anywhere(ready_node& node) noexcept;
+    /// From any thread and from signal handlers: ends the core's sleep.
+    void wake() noexcept;
+
+    // ---- for awaitables -------------------------------------------------------------------
+
+    /// Queues a waiter behind those that are ready already.
+    void make_ready(ready_node& node) noexcept {
+        node.next = nullptr;
+        *ready_tail_ = &node;
+        ready_tail_ = &node.next;
+    }
+    /// The same, but not before the kernel has been asked once more: for whoever could go on but
+    /// has had its share.
+    void make_ready_later(ready_node& node) noexcept {
+        node.next = nullptr;
+        *later_tail_ = &node;
+        later_tail_ = &node.next;
+    }
+    /// Answers a waiting operation: out of its scope's list, into the ready queue.
+    void answer(completion& c, int value) noexcept {
+        c.answer = value;
+        c.at = completion::phase::ready;
+        c.unlink_if_linked();
+        make_ready(c);
+    }
+    /// Asks a waiting operation to end with `reason`. Does nothing when it has been answered, or
+    /// asked, already.
+    void request_end(completion& c, errc reason) noexcept {
+        using phase = completion::phase;
+        if (c.ending != 0 || c.at == phase::idle || c.at == phase::ready) return;
+        c.ending = static_cast<std::uint8_t>(reason);
+        c.kind->cancel(*this, c);
+    }
+    /// Resumes `next` as soon as the running coroutine has suspended: the loop's trampoline. It
+    /// stands where others use symmetric transfer, which is no tail call in g++ 12's debug and
+    /// sanitizer builds, and so lets a million synchronous completions pass on a flat stack.
+    void run_next(std::coroutine_handle<> next) noexcept { next_ = next; }
+    /// A coroutine that has ended and that nobody awaits: destroyed once it has suspended.
+    void bury(std::coroutine_handle<> ended) noexcept { ended_ = ended; }
+    /// False when the running coroutine has used up what it may finish without suspending.
+    [[nodiscard]] bool spend() noexcept {
+        if (inline_left_ == 0) return false;
+        --inline_left_;
+        return true;
+    }
+    /// epoll: the descriptor of `c` had an edge.
+    void queue_attempt(completion& c) noexcept {
+        c.at = completion::phase::edge;
+        edges_.push_back(&c);
+    }
+
+    [[nodiscard]] kernel::ring* ring() noexcept { return ring_.get(); }
+    [[nodiscard]] kernel::poller* poller() noexcept { return poller_.get(); }
+    [[nodiscard]] descriptor_pool& descriptors() noexcept { return *descriptors_; }
+    [[nodiscard]] core_stats& counters() noexcept { return stats_; }
+    /// Operations the kernel or a descriptor has; 0 when the core may be destroyed.
+    std::uint32_t in_flight = 0;
+
+    // ---- the stop that run() spreads; see coro/stop.hpp -------------------------------------
+    [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
+    /// Ends the waits in stop_waiters() with errc::stopping; later ones end at once.
+    void request_stop() noexcept;
+    [[nodiscard]] link_list& stop_waiters() noexcept { return stop_waiters_; }
+
+    /// Called between turns after a wake(): by the signal hub, and by run() to hear of a stop.
+    void (*on_signals)(core&) noexcept = nullptr;
+    void (*on_stop)(core&) noexcept = nullptr;
+
+private:
+    core(const core_options& options, backend_choice choice);
+    void turn(const bool& done);
+    void drain();
+    void run_ready();
+    void run_edges();
+    void resume(std::coroutine_handle<> first);
+    void read_inbox();
+    void enter_kernel(bool may_sleep);
+    void reap_ring() noexcept;
+    int poll_edges(std::int64_t timeout_ns) noexcept;
+    [[nodiscard]] bool spin_for_work();
+    [[nodiscard]] std::int64_t time_to_sleep(bool may_sleep);
+    void skip_time(bool nothing_came);
+
+    static thread_local constinit core* current_;
+
+    /// Completions with an edge, first come first served. A ring of pointers, not a list: the
+    /// completion stays in its scope's list, so that it can still be cancelled.
+    class edge_queue {
+    public:
+        void push_back(completion* c);
+        [[nodiscard]] completion* pop_front() noexcept;
+        [[nodiscard]] std::size_t size() const noexcept { return count_; }
+
+    private:
+        std::unique_ptr<completion*[]> items_;
+        std::size_t capacity_ = 0;
+        std::size_t head_ = 0;
+        std::size_t count_ = 0;
+    };
+
+    // What every operation touches.
+    link* ready_head_ = nullptr;
+    link** ready_tail_ = &ready_head_;
+    link* later_head_ = nullptr;
+    link** later_tail_ = &later_head_;
+    std::coroutine_handle<> next_;
+    std::coroutine_handle<> ended_;
+    unsigned inline_left_ = 0;
+    bool stop_requested_ = false;
+    std::unique_ptr<kernel::ring> ring_;
+    std::unique_ptr<kernel::poller> poller_;
+    edge_queue edges_;
+    core_stats stats_;
+
+    // What a turn touches.
+    ready_node hop_;
+    timer_wheel timers_;
+    clock_source* clock_;
+    core_options options_;
+    link_list stop_waiters_;
+    std::unique_ptr<descriptor_pool> descriptors_;
+    backend_choice choice_;
+
+    // What other threads touch.
+    class inbox inbox_;
+    class bell bell_;
+    std::atomic<link*> returned_{nullptr};  // waiters from make_ready_from_anywhere, last first
+    completion bell_completion_;
+};
+
+/// The current core, as core::here().
+[[nodiscard]] inline core& here() noexcept { return core::here(); }
+
+/// Chooses the backend for the whole process: honours RINGLET_BACKEND before the first io_uring
+/// call, tries a ring, and says why when it cannot be had.
+[[nodiscard]] result<backend_choice> choose_backend(const core_options& options,
+                                                    std::string* why = nullptr);
+
+}  // namespace ringlet

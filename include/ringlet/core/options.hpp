@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/core/time.hpp>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace ringlet {
+
+enum class backend : std::uint8_t {
+    automatic,  ///< io_uring where it can be had, else epoll; RINGLET_BACKEND overrides it
+    uring,      ///< io_uring or an error that says why not
+    epoll,
+};
+
+/// `io_uring`, `epoll` or `auto`.
+[[nodiscard]] std::string_view to_string(backend b) noexcept;
+
+/// How the kernel runs the ring's task work (io_uring_setup.2): what users of the library leave at
+/// `best`; tests and benches pin it.
+enum class ring_flavour : std::uint8_t { best, deferred, cooperative, plain };
+
+/// When a core with nothing to run goes to sleep, and what wakes it.
+struct wait_policy {
+    /// Wait for this many completions, for at most `min_wait`. More than 1 saves CPU under load and
+    /// costs up to `min_wait` of latency otherwise. io_uring on Linux 6.12 or newer; ignored elsewhere.
+    unsigned wait_count = 1;
+    nanoseconds min_wait{0};
+    /// Look for completions for this long before sleeping: buys latency (-22 % p50 at one
+    /// connection with 50 us) with a core's time.
+    nanoseconds spin{0};
+};
+
+struct core_options {
+    core_options() noexcept {}  // NOLINT: a constructor keeps g++ 12.2 from miscompiling temporaries
+
+    ringlet::backend backend = backend::automatic;
+    ring_flavour flavour = ring_flavour::best;
+    /// Submission entries, 4 to 32768, a power of two or rounded up to one. A full queue is
+    /// submitted early; nothing is lost. Locked memory: about 200 bytes an entry with the CQ.
+    unsigned ring_entries = 256;
+    /// Completion entries; 0 means 16 times ring_entries, at least 4096.
+    unsigned completion_entries = 0;
+    /// io-wq threads a ring may start: bounded (files) and unbounded (everything else).
+    unsigned bounded_workers = 2;
+    unsigned unbounded_workers = 4;
+    /// Tasks resumed per turn before the kernel is asked again.
+    unsigned turn_budget = 1024;
+    /// Operations one resume may finish without the loop getting a say (epoll finishes what it can
+    /// at once); bounds how long a busy connection may keep the others waiting.
+    unsigned inline_budget = 16;
+    /// Messages that may wait in the inbox from other threads; rounded up to a power of two.
+    unsigned inbox_capacity = 1024;
+    wait_policy wait;
+    /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
+    clock_source* clock = nullptr;
+};
+
+/// The choice of backend and, where it is epoll by necessity, the reason and the remedy.
+struct backend_choice {
+    ringlet::backend chosen = backend::epoll;
+    std::string fallback_reason;  ///< empty unless `automatic` had to take epoll
+};
+
+}  // namespace ringlet

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/link.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace ringlet {
+
+/// One armed deadline. Lives in whatever waits; arming and disarming never allocate.
+struct timer : link {
+    using fire_function = void (*)(timer&) noexcept;
+    explicit timer(fire_function f) noexcept : fire(f) {}
+
+    std::uint64_t when = 0;  ///< nanoseconds: a duration while fresh, a point in time once placed
+    fire_function fire;      ///< called by the loop, with the timer already disarmed
+
+    void disarm() noexcept { unlink_if_linked(); }
+};
+
+/// A hierarchical timing wheel: arm and disarm in O(1), next expiry in O(1), a tick of 65.5 us
+/// (the order of the kernel's own timer slack). A timer never fires early.
+///
+/// arm_after() only notes the duration; the loop turns it into a point in time once per turn, right
+/// before it sleeps (place_fresh). So a deadline costs no clock reading of its own, one that is
+/// disarmed within the turn never reaches the wheel, and a handler that ran long does not eat into
+/// the deadlines it armed.
+class timer_wheel {
+public:
+    void arm_after(timer& t, std::uint64_t duration_ns) noexcept {
+        t.when = duration_ns;
+        fresh_.push_back(t);
+    }
+    [[nodiscard]] bool has_fresh() const noexcept { return !fresh_.empty(); }
+    void place_fresh(std::uint64_t now_ns) noexcept;
+
+    static constexpr std::uint64_t never = UINT64_MAX;
+    /// When the loop must look again, in nanoseconds: exact for timers within 4 ms, else the
+    /// moment their wheel slot is dealt out again. `never` when nothing is placed.
+    [[nodiscard]] std::uint64_t next_ns() noexcept;
+    /// Fires everything due at `now_ns`, in order of time.
+    void advance(std::uint64_t now_ns) noexcept;
+
+private:
+    static constexpr unsigned tick_shift = 16;
+    static constexpr unsigned slot_bits = 6;
+    static constexpr unsigned slots = 1U << slot_bits;
+    static constexpr unsigned levels = 8;  // 8 x 6 bits of ticks of 2^16 ns: all 64 bits
+
+    void place(timer& t) noexcept;
+    struct due {
+        std::uint64_t tick;
+        unsigned level;
+        unsigned slot;
+    };
+    [[nodiscard]] bool next_due(due& out) noexcept;
+
+    link_list fresh_;
+    std::uint64_t tick_ = 0;  // everything before and at this tick has been dealt with
+    std::array<std::uint64_t, levels> occupied_{};
+    std::array<std::array<link_list, slots>, levels> wheel_;
+};
+
+}  // namespace ringlet

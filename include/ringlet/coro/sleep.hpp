@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/result.hpp>
+#include <ringlet/core/core.hpp>
+#include <ringlet/core/time.hpp>
+#include <ringlet/coro/promise.hpp>
+
+#include <coroutine>
+
+namespace ringlet {
+
+namespace detail {
+extern const completion_kind parked_kind;  // not the kernel's: cancelling answers at once
+}
+
+/// Ends after a duration (never early, late by up to 65 us and the loop's turn) or with
+/// errc::cancelled. Costs no system call.
+class [[nodiscard]] sleep_for : completion {
+public:
+    explicit sleep_for(nanoseconds duration) noexcept
+        : completion(detail::parked_kind),
+          timer_(*this, duration.count() > 0 ? static_cast<std::uint64_t>(duration.count()) : 0) {}
+    sleep_for(sleep_for&& unstarted) noexcept
+        : completion(detail::parked_kind), timer_(*this, unstarted.timer_.duration) {}
+
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <ringlet_promise Promise>
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+        cancel_scope& context = handle.promise().context();
+        if (context.cancelled()) {
+            answer = context.refusal();
+            return false;
+        }
+        waiter = handle;
+        at = phase::parked;
+        context.link(*this);
+        here().timers().arm_after(timer_, timer_.duration);
+        return true;
+    }
+    result<void> await_resume() noexcept {
+        timer_.disarm();
+        if (answer < 0) return answer::to_error(answer);
+        return {};
+    }
+
+private:
+    struct wake_up : timer {
+        wake_up(sleep_for& s, std::uint64_t ns) noexcept : timer(fired), sleeper(s), duration(ns) {}
+        static void fired(timer& t) noexcept {
+            here().answer(static_cast<wake_up&>(t).sleeper, 0);
+        }
+        sleep_for& sleeper;
+        std::uint64_t duration;
+    };
+    wake_up timer_;
+};
+
+/// Ends at a point in time; at once when it has passed.
+[[nodiscard]] inline sleep_for sleep_until(time_point when) noexcept {
+    const auto now = static_cast<std::int64_t>(here().now_ns());
+    return sleep_for(nanoseconds(when.time_since_epoch().count() - now));
+}
+
+/// The loop's time: CLOCK_MONOTONIC, or the test's virtual clock.
+[[nodiscard]] inline time_point now() noexcept {
+    return time_point(nanoseconds(static_cast<std::int64_t>(here().now_ns())));
+}
+
+/// Lets everything else that is ready run, and the kernel be asked, before going on.
+class [[nodiscard]] yield : ready_node {
+public:
+    yield() noexcept = default;
+    yield(yield&&) noexcept {}
+    [[nodiscard]] bool await_ready() const noexcept { return false; }
+    template <ringlet_promise Promise>
+    void await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+        waiter = handle;
+        here().make_ready_later(*this);
+    }
+    void await_resume() const noexcept {}
+};
+
+}  // namespace ringlet

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/address.hpp>
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/operation.hpp>
+#include <ringlet/io/tcp_options.hpp>
+
+namespace ringlet {
+
+class tcp_stream;
+
+/// Opens a connection. When it fails, times out or is cancelled, its socket is closed.
+class [[nodiscard]] connect_op : public operation<connect_op> {
+public:
+    connect_op(const address& peer, const stream_options& options) noexcept;
+
+    static constexpr side seat = side::write;
+    [[nodiscard]] descriptor& target() const noexcept { return *socket_; }
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] result<tcp_stream> finish(int answer) noexcept;
+
+    template <class Promise>
+    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
+        answer = open();
+        if (answer < 0) return false;
+        return operation::await_suspend(handle);
+    }
+
+private:
+    [[nodiscard]] int open() noexcept;
+
+    owned_descriptor socket_;
+    address peer_;
+    stream_options options_;
+    bool asked_ = false;
+};
+
+extern template class operation<connect_op>;
+
+}  // namespace ringlet

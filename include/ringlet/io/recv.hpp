@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/operation.hpp>
+
+#include <cstddef>
+#include <span>
+
+namespace ringlet {
+
+/// Receives at least one byte into the caller's room and gives their number. `room` must live until
+/// the operation has ended. errc::end_of_stream when the peer has sent everything.
+class [[nodiscard]] recv_op : public operation<recv_op> {
+public:
+    recv_op(descriptor& d, std::span<std::byte> room) noexcept
+        : descriptor_(&d), room_(room.data()), size_(room.size()) {}
+
+    static constexpr side seat = side::read;
+    [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
+        if (answer > 0) [[likely]]
+            return static_cast<std::size_t>(answer);
+        if (answer == 0 && size_ > 0) return errc::end_of_stream;
+        if (answer == 0) return std::size_t{0};
+        return answer::to_error(answer);
+    }
+
+private:
+    descriptor* descriptor_;
+    std::byte* room_;
+    std::size_t size_;
+};
+
+extern template class operation<recv_op>;
+
+}  // namespace ringlet

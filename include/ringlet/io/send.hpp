@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/operation.hpp>
+
+#include <array>
+#include <cstddef>
+#include <span>
+
+namespace ringlet {
+
+/// Sends what the socket takes of the bytes now, at least one, and gives their number. The bytes
+/// must live until the operation has ended.
+class [[nodiscard]] send_op : public operation<send_op> {
+public:
+    send_op(descriptor& d, std::span<const std::byte> bytes) noexcept
+        : descriptor_(&d), data_(bytes.data()), size_(bytes.size()) {}
+
+    static constexpr side seat = side::write;
+    [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
+        if (answer < 0) return answer::to_error(answer);
+        return static_cast<std::size_t>(answer);
+    }
+
+private:
+    descriptor* descriptor_;
+    const std::byte* data_;
+    std::size_t size_;
+};
+
+/// Sends all of the bytes. An error means that some of them may have gone; the stream is then of no
+/// use for a protocol.
+class [[nodiscard]] send_all_op : public operation<send_all_op> {
+public:
+    send_all_op(descriptor& d, std::span<const std::byte> bytes) noexcept
+        : descriptor_(&d), data_(bytes.data()), left_(bytes.size()) {}
+
+    static constexpr side seat = side::write;
+    [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] int advance(int answer) noexcept;
+    [[nodiscard]] result<void> finish(int answer) const noexcept {
+        if (answer < 0) return answer::to_error(answer);
+        return {};
+    }
+
+private:
+    descriptor* descriptor_;
+    const std::byte* data_;
+    std::size_t left_;
+};
+
+/// One part of a gathered send; laid out as struct iovec.
+struct send_part {
+    send_part() noexcept = default;
+    send_part(std::span<const std::byte> bytes) noexcept  // NOLINT: implicit by design
+        : data(bytes.data()), size(bytes.size()) {}
+    const void* data = nullptr;
+    std::size_t size = 0;
+};
+
+/// Sends all of several parts, in order, as if they were one.
+class [[nodiscard]] send_gathered_op : public operation<send_gathered_op> {
+public:
+    /// Parts one call may have; more is a misuse that aborts.
+    static constexpr std::size_t max_parts = 16;
+
+    send_gathered_op(descriptor& d, std::span<const send_part> parts) noexcept;
+    send_gathered_op(send_gathered_op&& unstarted) noexcept;
+
+    static constexpr side seat = side::write;
+    [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] int advance(int answer) noexcept;
+    [[nodiscard]] result<void> finish(int answer) const noexcept {
+        if (answer < 0) return answer::to_error(answer);
+        return {};
+    }
+
+private:
+    void* message() noexcept;
+
+    descriptor* descriptor_;
+    std::size_t first_ = 0;
+    std::size_t count_;
+    std::array<send_part, max_parts> parts_;
+    alignas(8) std::array<std::byte, 56> message_{};  // struct msghdr
+};
+
+extern template class operation<send_op>;
+extern template class operation<send_all_op>;
+extern template class operation<send_gathered_op>;
+
+}  // namespace ringlet

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/address.hpp>
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/accept.hpp>
+#include <ringlet/io/tcp_options.hpp>
+#include <ringlet/io/tcp_stream.hpp>
+
+#include <memory>
+#include <string_view>
+
+namespace ringlet {
+
+/// Takes connections on one address, on the core it was made on.
+class tcp_listener {
+public:
+    /// Binds and listens. With several cores each core calls this for the same address; port 0 then
+    /// picks one port for all. Errors: bad_address, address_in_use, permission_denied,
+    /// address_not_available and their like.
+    [[nodiscard]] static result<tcp_listener> bind(const address& local,
+                                                   const listen_options& options = listen_options());
+    [[nodiscard]] static result<tcp_listener> bind(std::string_view local,
+                                                   const listen_options& options = listen_options());
+
+    tcp_listener(tcp_listener&&) noexcept = default;
+    tcp_listener& operator=(tcp_listener&&) noexcept;
+    ~tcp_listener();
+
+    /// The next connection: result<tcp_stream>. Fails only when the listener's scope is cancelled
+    /// or the program is stopping: what else can go wrong (EMFILE, ENFILE, ENOBUFS, ENOMEM,
+    /// ECONNABORTED, EPERM...) is absorbed with a pause, counted and told to
+    /// listen_options::on_absorbed. io_uring accepts with one multishot operation.
+    [[nodiscard]] next_op next() noexcept {
+        RINGLET_CHECK(acceptor_, "a listener was used that is empty: closed or moved");
+        return next_op(*acceptor_);
+    }
+
+    /// One connection, or the kernel's own error: nothing is absorbed. Not while next() is in use.
+    [[nodiscard]] accept_op accept() noexcept;
+
+    /// Ends waiting tasks with errc::cancelled, refuses what waits in the backlog, and closes.
+    void close() noexcept;
+
+    /// The address it listens on, with the port that was picked.
+    [[nodiscard]] address local_name() const noexcept;
+
+private:
+    explicit tcp_listener(acceptor* a) noexcept : acceptor_(a) {}
+    struct retire {
+        void operator()(acceptor* a) const noexcept;
+    };
+    std::unique_ptr<acceptor, retire> acceptor_;
+};
+
+}  // namespace ringlet

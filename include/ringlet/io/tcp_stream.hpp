@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/address.hpp>
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/close.hpp>
+#include <ringlet/io/connect.hpp>
+#include <ringlet/core/descriptor.hpp>
+#include <ringlet/io/recv.hpp>
+#include <ringlet/io/send.hpp>
+
+#include <cstddef>
+#include <span>
+#include <string_view>
+#include <utility>
+
+namespace ringlet {
+
+/// One TCP connection, of the core it was made on. One receive and one send may be in flight at the
+/// same time, from two tasks if you like; a second one of either is a bug that is caught.
+class tcp_stream {
+public:
+    /// An empty stream: test with operator bool.
+    tcp_stream() noexcept = default;
+    /// Takes a connected socket on the current core.
+    explicit tcp_stream(owned_descriptor socket) noexcept : socket_(std::move(socket)) {}
+
+    /// Connects to `peer`: result<tcp_stream>. Errors: connection_refused, network_unreachable,
+    /// host_unreachable, EMFILE and their like; bound it with within().
+    [[nodiscard]] static connect_op connect(const address& peer,
+                                            const stream_options& options = stream_options()) {
+        return connect_op(peer, options);
+    }
+
+    /// Receives at least one byte: result<size_t>; errc::end_of_stream at the peer's end.
+    [[nodiscard]] recv_op recv(std::span<std::byte> room) noexcept {
+        return recv_op(*socket_, room);
+    }
+    /// Sends at least one byte: result<size_t>.
+    [[nodiscard]] send_op send(std::span<const std::byte> bytes) noexcept {
+        return send_op(*socket_, bytes);
+    }
+    /// Sends every byte: result<void>.
+    [[nodiscard]] send_all_op send_all(std::span<const std::byte> bytes) noexcept {
+        return send_all_op(*socket_, bytes);
+    }
+    [[nodiscard]] send_all_op send_all(std::string_view text) noexcept {
+        return send_all_op(*socket_, std::as_bytes(std::span(text)));
+    }
+    /// Sends every byte of all parts, in order: result<void>. The list itself is copied.
+    [[nodiscard]] send_gathered_op send_all(std::span<const send_part> parts) noexcept {
+        return send_gathered_op(*socket_, parts);
+    }
+
+    /// No more will be sent (the peer sees the end of the stream) / received. Never waits.
+    [[nodiscard]] result<void> try_shutdown_send() noexcept;
+    [[nodiscard]] result<void> try_shutdown_receive() noexcept;
+    /// Ends what is in flight on this stream, then closes it; the stream is empty afterwards.
+    [[nodiscard]] close_op close() noexcept { return close_op(std::move(socket_)); }
+    /// Closes at once with a reset instead of an orderly end. Nothing may be in flight.
+    void abort() noexcept;
+
+    [[nodiscard]] result<address> peer_name() const noexcept;
+    [[nodiscard]] result<address> local_name() const noexcept;
+    [[nodiscard]] result<void> set_nodelay(bool on) noexcept;
+
+    explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
+    [[nodiscard]] int native_handle() const noexcept { return socket_.fd(); }
+    /// Gives up the socket, open; for handing it to another core or library.
+    [[nodiscard]] int release() noexcept { return socket_.release(); }
+
+private:
+    owned_descriptor socket_;
+};
+
+}  // namespace ringlet

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/core/core.hpp>
+
+#include <ringlet/base/frame.hpp>
+#include <core/user_data.hpp>
+#include <kernel/poller.hpp>
+#include <kernel/probe.hpp>
+#include <kernel/ring.hpp>
+#include <kernel/sys.hpp>
+
+#include <fmt/format.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace ringlet {
+
+thread_local constinit core* core::current_ = nullptr;
+
+namespace {
+
+class monotonic_clock final : public clock_source {
+public:
+    [[nodiscard]] std::uint64_t now_ns() noexcept override { return sys::monotonic_ns(); }
+};
+monotonic_clock real_clock;
+
+void bell_answered(core& c, completion& bell, int result, std::uint32_t flags) noexcept;
+void bell_cancel(core&, completion&) noexcept {}
+
+/// The bell's eventfd is never read: each write makes a new edge, for epoll and for a multishot
+/// poll alike, so one system call per wake-up is enough.
+constexpr completion_kind bell_kind{.cancel = bell_cancel, .attempt = nullptr,
+                                    .answered = bell_answered};
+
+void arm_bell(core& c, completion& bell, int fd) noexcept {
+    io_uring_sqe& sqe = c.ring()->take();
+    io_uring_prep_poll_multishot(&sqe, fd, POLLIN);
+    io_uring_sqe_set_data64(&sqe, user_data(bell, kernel::tag::many));
+}
+
+void bell_answered(core& c, completion& bell, int result, std::uint32_t flags) noexcept {
+    if (result >= 0) ++c.counters().bells;
+    // The poll may end at any time (completion queue overflow); only F_MORE says that it goes on.
+    if ((flags & IORING_CQE_F_MORE) == 0 && result != -ECANCELED && result != -EBADF)
+        arm_bell(c, bell, bell.answer);
+}
+
+/// How long the kernel may take over I/O in flight before a virtual clock jumps.
+constexpr std::int64_t settle_ns = 20'000'000;
+
+}  // namespace
+
+std::string_view to_string(backend b) noexcept {
+    switch (b) {
+        case backend::automatic: return "auto";
+        case backend::uring: return "io_uring";
+        case backend::epoll: return "epoll";
+    }
+    return "?";
+}
+
+result<backend_choice> choose_backend(const core_options& options, std::string* why) {
+    backend wanted = options.backend;
+    if (const char* text = std::getenv("RINGLET_BACKEND"); text != nullptr && *text != '\0') {
+        const std::string_view name = text;
+        backend asked = backend::automatic;
+        if (name == "epoll") {
+            asked = backend::epoll;
+        } else if (name == "uring" || name == "io_uring") {
+            asked = backend::uring;
+        } else if (name != "auto") {
+            if (why)
+                *why = fmt::format("RINGLET_BACKEND is `{}`; it may be auto, uring or epoll", name);
+            return std::make_error_code(std::errc::invalid_argument);
+        }
+        if (wanted == backend::automatic) wanted = asked;
+    }
+    backend_choice choice;
+    if (wanted == backend::epoll) return choice;
+    if (wanted == backend::automatic) {
+        choice.fallback_reason = kernel::known_bad_kernel(kernel::kernel_release());
+        if (!choice.fallback_reason.empty()) return choice;
+    }
+    kernel::ring::failure refused;
+    if (kernel::ring::make(options, refused) != nullptr) {
+        choice.chosen = backend::uring;
+        return choice;
+    }
+    // Exhaustion hidden as "epoll" would be a trap for whoever has to find it later.
+    if (wanted == backend::uring || refused.exhausted) {
+        if (why) *why = refused.explanation;
+        return std::error_code(refused.error, std::system_category());
+    }
+    choice.fallback_reason = refused.explanation;
+    return choice;
+}
+
+core::core(const core_options& options, backend_choice choice)
+    : clock_(options.clock != nullptr ? options.clock : &real_clock),
+      options_(options),
+      descriptors_(std::make_unique<descriptor_pool>()),
+      choice_(std::move(choice)),
+      inbox_(options.inbox_capacity),
+      bell_completion_(bell_kind) {
+    options_.turn_budget = std::max(options_.turn_budget, 1U);
+    options_.wait.wait_count = std::max(options_.wait.wait_count, 1U);
+    timers_.advance(clock_->now_ns());
+}
+
+result<std::unique_ptr<core>> core::make(const core_options& options, std::string* why) {
+    auto choice = choose_backend(options, why);
+    if (!choice) return choice.error();
+    return make(options, std::move(*choice), why);
+}
+
+result<std::unique_ptr<core>> core::make(const core_options& options, backend_choice choice,
+                                         std::string* why) {
+    RINGLET_CHECK(current_ == nullptr, "a second core on one thread");
+    std::unique_ptr<core> made(new core(options, std::move(choice)));
+    current_ = made.get();
+    frame::use_lists();
+    int error = 0;
+    std::string reason;
+    const int bell = sys::event_fd();
+    if (bell < 0) {
+        error = -bell;
+        reason = fmt::format("eventfd: {}; raise the limit of open files with `ulimit -n`",
+                             std::strerror(error));
+    } else if (made->bell_.attach(unique_fd(bell)); made->choice_.chosen == backend::uring) {
+        kernel::ring::failure refused;
+        made->ring_ = kernel::ring::make(options, refused);
+        error = made->ring_ ? 0 : refused.error;
+        reason = refused.explanation;
+        if (made->ring_) {
+            made->ring_->drain_subject = made.get();
+            made->ring_->drain = [](void* c) noexcept { static_cast<core*>(c)->reap_ring(); };
+            made->bell_completion_.answer = bell;
+            arm_bell(*made, made->bell_completion_, bell);
+        }
+    } else {
+        made->poller_ = kernel::poller::make(error);
+        if (error == 0) error = -made->poller_->add(bell, nullptr, EPOLLIN | EPOLLET);
+        if (error != 0)
+            reason = fmt::format("epoll: {}; raise the limit of open files with `ulimit -n`",
+                                 std::strerror(error));
+    }
+    if (error != 0) {
+        if (why) *why = reason;
+        return std::error_code(error, std::system_category());
+    }
+    return made;
+}
+
+core::~core() {
+    drain();
+    poller_.reset();
+    ring_.reset();
+    if (current_ == this) {
+        current_ = nullptr;
+        frame::drop_lists();
+    }
+}
+
+/// What the kernel still has when the last task is gone (a listener's accept, being cancelled) is
+/// waited for: it may write until its last answer.
+void core::drain() {
+    for (int tries = 0; ring_ != nullptr && in_flight > 0; ++tries) {
+        RINGLET_CHECK(tries < 50, "the kernel did not end a cancelled operation within 5 s");
+        ring_->enter(1, 100'000'000, 0);
+        reap_ring();
+    }
+}
+
+std::string core::describe() const {
+    return ring_ ? ring_->describe() : std::string("edge-triggered");
+}
+
+std::uint64_t core::now_ns() noexcept { return clock_->now_ns(); }
+
+result<void> core::post(const message& m) noexcept {
+    if (!inbox_.push(m)) return errc::inbox_full;
+    wake();
+    return {};
+}
+
+void core::make_ready_from_anywhere(ready_node& node) noexcept {
+    link* last = returned_.load(std::memory_order_relaxed);
+    do {
+        node.next = last;
+    } while (!returned_.compare_exchange_weak(last, &node, std::memory_order_seq_cst,
+                                              std::memory_order_relaxed));
+    wake();
+}
+
+void core::wake() noexcept { bell_.ring(); }
+
+void core::request_stop() noexcept {
+    stop_requested_ = true;
+    // Those that end at once leave the list when their task runs, so it is gone through as it is.
+    link_list asked;
+    asked.take(stop_waiters_);
+    while (!asked.empty()) {
+        auto& node = static_cast<stop_node&>(asked.pop_front());
+        request_end(*node.target, errc::stopping);
+    }
+}
+
+void core::run_until(const bool& done) {
+    while (!done) turn(done);
+}
+
+void core::turn(const bool& done) {
+    read_inbox();
+    run_edges();
+    run_ready();
+    const bool idle =
+        !done && ready_head_ == nullptr && later_head_ == nullptr && edges_.size() == 0;
+    enter_kernel(idle);
+    if (later_head_ != nullptr) {
+        *ready_tail_ = std::exchange(later_head_, nullptr);
+        ready_tail_ = std::exchange(later_tail_, &later_head_);
+    }
+    ++stats_.turns;
+}
+
+void core::read_inbox() {
+    if (!bell_.take()) [[likely]] return;
+    message m;
+    std::size_t left = inbox_.capacity();
+    for (; left > 0 && inbox_.pop(m); --left) {
+        ++stats_.messages;
+        m.run(m.subject, m.word);
+    }
+    if (left == 0) bell_.ring();  // the rest in the next turn
+    if (returned_.load(std::memory_order_relaxed) != nullptr) {
+        link* last = returned_.exchange(nullptr, std::memory_order_acquire);
+        link* first = nullptr;
+        while (last != nullptr) {  // pushed last is on top: turn it round
+            link* below = std::exchange(last->next, first);
+            first = last;
+            last = below;
+        }
+        while (first != nullptr) {
+            link* next = first->next;
+            make_ready(static_cast<ready_node&>(*first));
+            first = next;
+        }
+    }
+    if (on_signals != nullptr) on_signals(*this);
+    if (on_stop != nullptr) on_stop(*this);
+}
+
+void core::resume(std::coroutine_handle<> first) {
+    ++stats_.resumes;
+    inline_left_ = options_.inline_budget;
+    unsigned hops = 0;
+    for (std::coroutine_handle<> running = first;;) {
+        running.resume();
+        if (ended_) [[unlikely]] std::exchange(ended_, nullptr).destroy();
+        if (!next_) [[likely]] return;
+        running = std::exchange(next_, nullptr);
+        if (++hops == 4096) {
+            // A chain of tasks that end at once would keep the kernel waiting for ever.
+            hop_.waiter = running;
+            make_ready_later(hop_);
+            return;
+        }
+    }
+}
+
+void core::run_ready() {
+    for (unsigned left = options_.turn_budget; left > 0 && ready_head_ != nullptr; --left) {
+        auto& node = static_cast<ready_node&>(*ready_head_);
+        ready_head_ = node.next;
+        if (ready_head_ == nullptr) ready_tail_ = &ready_head_;
+        node.next = nullptr;
+        resume(node.waiter);
+    }
+}
+
+void core::run_edges() {
+    for (std::size_t left = std::min<std::size_t>(edges_.size(), options_.turn_budget); left > 0;
+         --left) {
+        completion& c = *edges_.pop_front();
+        c.at = completion::phase::parked;
+        ++stats_.attempts;
+        const int value = c.kind->attempt(c);
+        if (value == -EAGAIN && c.ending == 0) continue;
+        c.answer = value == -EAGAIN ? -ECANCELED : value;
+        c.at = completion::phase::ready;
+        c.unlink_if_linked();
+        --in_flight;
+        resume(c.waiter);
+    }
+}
+
+void core::reap_ring() noexcept {
+    stats_.completed += ring_->reap([this](std::uint64_t data, int res, std::uint32_t flags) {
+        completion* c = completion_of(data);
+        switch (tag_of(data)) {
+            case kernel::tag::completion:
+                --in_flight;
+                answer(*c, res);
+                break;
+            case kernel::tag::many: c->kind->answered(*this, *c, res, flags); break;
+            case kernel::tag::nobody: break;
+        }
+    });
+}
+
+bool core::spin_for_work() {
+    const auto limit = static_cast<std::uint64_t>(options_.wait.spin.count());
+    const std::uint64_t begin = sys::monotonic_ns();
+    while (!bell_.rung()) {
+        if (ring_ != nullptr && (ring_->has_completions() || ring_->must_enter())) return true;
+        if (ring_ == nullptr && poll_edges(0) > 0) return true;
+        if (sys::monotonic_ns() - begin >= limit) return false;
+    }
+    return true;
+}
+
+int core::poll_edges(std::int64_t timeout_ns) noexcept {
+    return poller_->wait(timeout_ns, [this](void* data, std::uint32_t events) noexcept {
+        if (data == nullptr) {
+            ++stats_.bells;
+            return;
+        }
+        auto& d = *static_cast<descriptor*>(data);
+        constexpr std::uint32_t ended = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+        if (events & (ended | EPOLLPRI)) d.trust_short = false;
+        if (events & (EPOLLIN | ended | EPOLLPRI)) d.readable = true;
+        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) d.writable = true;
+        using phase = completion::phase;
+        completion* reader = d.seat(side::read);
+        if (reader != nullptr && d.readable && reader->at == phase::parked) queue_attempt(*reader);
+        completion* writer = d.seat(side::write);
+        if (writer != nullptr && d.writable && writer->at == phase::parked) queue_attempt(*writer);
+    });
+}
+
+std::int64_t core::time_to_sleep(bool may_sleep) {
+    if (timers_.has_fresh()) timers_.place_fresh(clock_->now_ns());
+    if (!may_sleep) return 0;
+    const std::uint64_t next = timers_.next_ns();
+    if (clock_->is_virtual()) return in_flight > 0 ? settle_ns : 0;
+    if (next == timer_wheel::never) return -1;
+    const std::uint64_t now = clock_->now_ns();
+    return next > now ? static_cast<std::int64_t>(next - now) : 0;
+}
+
+void core::skip_time(bool nothing_came) {
+    if (!clock_->is_virtual() || !nothing_came || bell_.rung()) return;
+    const std::uint64_t next = timers_.next_ns();
+    RINGLET_CHECK(next != timer_wheel::never || in_flight > 0,
+                  "with this virtual clock nothing can ever wake a task again: a deadlock");
+    if (next != timer_wheel::never) clock_->skip_to(next);
+}
+
+void core::enter_kernel(bool may_sleep) {
+    if (may_sleep && options_.wait.spin.count() > 0 && spin_for_work()) may_sleep = false;
+    std::int64_t limit = time_to_sleep(may_sleep);
+    if (limit != 0 && !bell_.about_to_sleep()) limit = 0;
+    bool nothing_came = false;
+    if (ring_ != nullptr) {
+        ++stats_.enters;
+        const unsigned wanted = limit == 0 ? 0 : options_.wait.wait_count;
+        ring_->enter(wanted, limit, options_.wait.min_wait.count());
+        if (ring_->overflown()) ++stats_.overflows;
+        const std::uint64_t before = stats_.completed;
+        reap_ring();
+        nothing_came = stats_.completed == before;
+    } else {
+        ++stats_.enters;
+        nothing_came = poll_edges(limit) <= 0;
+    }
+    bell_.awake();
+    if (may_sleep) skip_time(nothing_came);
+    if (timers_.next_ns() != timer_wheel::never) {
+        timers_.advance(clock_->now_ns());
+    }
+}
+
+void core::edge_queue::push_back(completion* c) {
+    if (count_ == capacity_) {
+        const std::size_t larger = capacity_ == 0 ? 64 : capacity_ * 2;
+        auto moved = std::make_unique<completion*[]>(larger);
+        for (std::size_t i = 0; i < count_; ++i) moved[i] = items_[(head_ + i) & (capacity_ - 1)];
+        items_ = std::move(moved);
+        capacity_ = larger;
+        head_ = 0;
+    }
+    items_[(head_ + count_) & (capacity_ - 1)] = c;
+    ++count_;
+}
+
+completion* core::edge_queue::pop_front() noexcept {
+    completion* first = items_[head_];
+    head_ = (head_ + 1) & (capacity_ - 1);
+    --count_;
+    return first;
+}
+
+}  // namespace ringlet

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <io/acceptor.hpp>
+
+#include <io/socket.hpp>
+#include <io/start.hpp>
+#include <kernel/sys.hpp>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+
+namespace ringlet {
+
+namespace {
+
+constexpr std::uint64_t first_pause_ns = 10'000'000;
+constexpr std::uint64_t longest_pause_ns = 320'000'000;
+constexpr std::uint64_t told_every_ns = 1'000'000'000;
+
+/// A connection that failed before it was ours: the next one may be fine (accept(2)).
+bool concerns_one_connection(int error) noexcept {
+    switch (-error) {
+        case ECONNABORTED: case EPROTO: case ENETDOWN: case ENOPROTOOPT: case EHOSTDOWN:
+        case ENONET: case EHOSTUNREACH: case ENETUNREACH: case EPERM: case EINTR:
+            return true;
+        default: return false;
+    }
+}
+
+}  // namespace
+
+const completion_kind acceptor::kind_{
+    .cancel = cancelled, .attempt = edge, .answered = ring_answered};
+const completion_kind acceptor::stop_kind_{
+    .cancel = stopped, .attempt = nullptr, .answered = nullptr};
+
+acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
+                   const listen_options& options, shared_port* shared)
+    : completion(kind_),
+      home_(home),
+      socket_(std::move(socket)),
+      local_(local),
+      options_(options),
+      shared_(shared) {
+    options_.ready_limit = std::max(options_.ready_limit, 1U);
+    if (shared_ != nullptr) shared_->listeners[program::this_core] = this;
+    if (home_.stop_requested()) {
+        stop();
+    } else {
+        home_.stop_waiters().push_back(stop_node_);
+    }
+}
+
+acceptor::~acceptor() {
+    stop_node_.unlink_if_linked();
+    for (const int fd : ready_) sys::close(fd);
+    leave();
+}
+
+/// epoll: takes the reading side, so that edges come here.
+void acceptor::sit() noexcept {
+    descriptor& d = *socket_;
+    if (d.seat(side::read) == this) return;
+    d.sit(side::read, *this);
+    at = phase::parked;
+    ++home_.in_flight;
+}
+void acceptor::leave() noexcept {
+    if (!socket_ || (*socket_).seat(side::read) != this) return;
+    (*socket_).seat(side::read) = nullptr;
+    at = phase::idle;
+    --home_.in_flight;
+}
+
+/// False when nobody waits (who was cancelled has its answer, but may not have run yet).
+bool acceptor::give_to_waiter(int value) noexcept {
+    if (!somebody_waits()) return false;
+    next_op& waiter = *std::exchange(waiting_, nullptr);
+    waiter.acceptor_ = nullptr;
+    home_.answer(waiter, value);
+    return true;
+}
+
+int acceptor::take_or_arm() noexcept {
+    if (!ready_.empty()) {
+        const int fd = ready_.front();
+        ready_.pop_front();
+        if (shared_ != nullptr) shared_->waiting[program::this_core].fetch_sub(1);
+        if (ready_.size() < options_.ready_limit / 2 && !ended_) arm();
+        return fd;
+    }
+    if (ended_) {
+        const int fd = try_accept();
+        return fd >= 0 ? fd : answer::stopping;
+    }
+    if (!socket_ || pause_.linked()) return -EAGAIN;
+    if (home_.ring() != nullptr) {
+        arm();
+        return -EAGAIN;
+    }
+    const int fd = try_accept();
+    if (fd < 0) return -EAGAIN;
+    if (shared_ == nullptr || !deal_out(fd)) return fd;
+    // It went to another core; what else is there comes with the next turn.
+    sit();
+    home_.queue_attempt(*this);
+    return -EAGAIN;
+}
+
+void acceptor::wait(next_op& waiter) noexcept {
+    RINGLET_CHECK(waiting_ == nullptr, "two tasks wait for the next connection of one listener");
+    waiting_ = &waiter;
+    if (home_.ring() != nullptr || !socket_ || pause_.linked()) return;
+    sit();
+    if (const int error = detail::registered(home_, *socket_); error != 0) absorb(error);
+}
+
+/// epoll: one connection, past those that failed on their own.
+int acceptor::try_accept() noexcept {
+    if (!socket_) return -EAGAIN;
+    for (int tries = 0; tries < 16; ++tries) {
+        const int fd = sys::accept((*socket_).fd, nonblocking(home_));
+        if (fd >= 0) {
+            pause_ns_ = 0;
+            return fd;
+        }
+        if (fd == -EAGAIN) return fd;
+        if (concerns_one_connection(fd)) continue;
+        absorb(fd);
+        return fd;
+    }
+    return -EAGAIN;
+}
+
+int acceptor::edge(completion& self) noexcept {
+    auto& a = static_cast<acceptor&>(self);
+    // One at a time, and only for somebody: the rest waits in the backlog. With several cores to
+    // deal out to, each turn takes a handful.
+    for (int n = 0; n < 64 && (a.somebody_waits() || a.shared_ != nullptr); ++n) {
+        const int fd = a.try_accept();
+        if (fd < 0) return -EAGAIN;
+        a.arrived(fd);
+    }
+    if (a.shared_ != nullptr) {
+        a.home_.queue_attempt(a);
+    } else {
+        a.leave();
+    }
+    return -EAGAIN;
+}
+
+void acceptor::arm() noexcept {
+    if (armed_ || retired_ || ended_ || !socket_ || pause_.linked() || home_.ring() == nullptr) return;
+    io_uring_sqe& sqe = home_.ring()->take();
+    // No room for the peer's address: the next connection of a multishot accept would overwrite it.
+    if (multishot_) {
+        io_uring_prep_multishot_accept(&sqe, (*socket_).fd, nullptr, nullptr, SOCK_CLOEXEC);
+    } else {
+        io_uring_prep_accept(&sqe, (*socket_).fd, nullptr, nullptr, SOCK_CLOEXEC);
+    }
+    io_uring_sqe_set_data64(&sqe, user_data(*this, kernel::tag::many));
+    armed_ = true;
+    disarming_ = false;
+    at = phase::ring;
+    ++home_.in_flight;
+}
+
+void acceptor::disarm() noexcept {
+    if (!armed_ || disarming_) return;
+    disarming_ = true;
+    home_.ring()->cancel(user_data(*this, kernel::tag::many));
+}
+
+void acceptor::ring_answered(core& c, completion& self, int result, std::uint32_t flags) noexcept {
+    auto& a = static_cast<acceptor&>(self);
+    if (result >= 0) {
+        a.pause_ns_ = 0;
+        a.arrived(result);
+    }
+    if ((flags & IORING_CQE_F_MORE) != 0) return;
+    a.armed_ = false;
+    a.at = phase::idle;
+    --c.in_flight;
+    if (a.retired_) {
+        delete &a;
+        return;
+    }
+    if (result == -EINVAL || result == -ENOTSOCK) a.multishot_ = false;
+    if (result < 0 && result != -ECANCELED && !concerns_one_connection(result)) a.absorb(result);
+    if (a.waiting_ != nullptr || a.ready_.size() < a.options_.ready_limit) a.arm();
+}
+
+void acceptor::arrived(int fd) noexcept {
+    if (retired_) {
+        sys::close(fd);
+    } else if (shared_ == nullptr || !deal_out(fd)) {
+        deliver(fd);
+    }
+}
+
+void acceptor::deliver(int fd) noexcept {
+    if (give_to_waiter(fd)) return;
+    ready_.push_back(fd);
+    if (shared_ != nullptr) shared_->waiting[program::this_core].fetch_add(1);
+    if (ready_.size() >= options_.ready_limit) disarm();
+}
+
+/// Gives a connection to the next core in turn that has room; false when that is this one.
+bool acceptor::deal_out(int fd) noexcept {
+    program& p = *program::running.load(std::memory_order_acquire);
+    const auto count = static_cast<unsigned>(p.cores.size());
+    for (unsigned tried = 0; tried < count; ++tried) {
+        const unsigned to = next_core_++ % count;
+        if (to == program::this_core) return false;
+        if (shared_->waiting[to].load(std::memory_order_relaxed) >= options_.ready_limit) continue;
+        shared_->waiting[to].fetch_add(1);
+        const message m{.run =
+                            [](void* port, std::uintptr_t word) noexcept {
+                                auto& shared = *static_cast<shared_port*>(port);
+                                shared.waiting[program::this_core].fetch_sub(1);
+                                acceptor* here = shared.listeners[program::this_core];
+                                if (here != nullptr) {
+                                    here->deliver(static_cast<int>(word));
+                                } else {
+                                    sys::close(static_cast<int>(word));
+                                }
+                            },
+                        .subject = shared_,
+                        .word = static_cast<std::uintptr_t>(fd)};
+        if (p.cores[to] != nullptr && p.cores[to]->post(m)) return true;
+        shared_->waiting[to].fetch_sub(1);
+    }
+    return false;
+}
+
+void acceptor::absorb(int error) noexcept {
+    ++home_.counters().accept_backoffs;
+    pause_ns_ = pause_ns_ == 0 ? first_pause_ns : std::min(pause_ns_ * 2, longest_pause_ns);
+    pause_.disarm();
+    home_.timers().arm_after(pause_, pause_ns_);
+    const std::uint64_t now = home_.now_ns();
+    if (told_at_ != 0 && now - told_at_ < told_every_ns) return;
+    told_at_ = now;
+    if (options_.on_absorbed) {
+        options_.on_absorbed(answer::to_error(error));
+        return;
+    }
+    const char* remedy = error == -EMFILE ? "; raise the limit of open files with `ulimit -n`" : "";
+    std::fprintf(stderr, "ringlet: accept on %s: %s; new connections wait in the backlog%s\n",
+                 local_.to_string().c_str(), std::strerror(-error), remedy);
+}
+
+void acceptor::pause::over(timer& t) noexcept {
+    acceptor& a = *static_cast<pause&>(t).owner;
+    if (a.ended_ || a.retired_) return;
+    if (a.home_.ring() != nullptr) {
+        a.arm();
+    } else if (a.waiting_ != nullptr || a.shared_ != nullptr) {
+        a.sit();
+        if (a.at != phase::edge) a.home_.queue_attempt(a);
+        static_cast<void>(detail::registered(a.home_, *a.socket_));
+    }
+}
+
+void acceptor::cancelled(core&, completion&) noexcept {}
+
+void acceptor::stopped(core&, completion& watch) noexcept {
+    static_cast<stop_watch&>(watch).owner->stop();
+}
+
+void acceptor::stop() noexcept {
+    ended_ = true;
+    pause_.disarm();
+    disarm();
+    if (socket_ && home_.ring() != nullptr) static_cast<void>(sys::set_nonblocking((*socket_).fd));
+    if (!somebody_waits()) return;
+    // Who had connected before the stop is still served.
+    const int fd = try_accept();
+    static_cast<void>(give_to_waiter(fd >= 0 ? fd : answer::stopping));
+}
+
+void acceptor::retire() noexcept {
+    retired_ = true;
+    pause_.disarm();
+    stop_node_.unlink_if_linked();
+    if (shared_ != nullptr) shared_->listeners[program::this_core] = nullptr;
+    if (!give_to_waiter(answer::cancelled) && waiting_ != nullptr) waiting_->acceptor_ = nullptr;
+    waiting_ = nullptr;
+    if (armed_) {
+        disarm();
+        // The ring holds the socket until it has answered; shutdown(2) gives the port back now.
+        static_cast<void>(sys::shutdown((*socket_).fd, SHUT_RDWR));
+        socket_.reset();
+        return;
+    }
+    delete this;
+}
+
+// ---- the operations -----------------------------------------------------------------------------
+
+bool next_op::start(cancel_scope& context) noexcept {
+    core& c = here();
+    answer = acceptor_->take_or_arm();
+    if (answer != -EAGAIN) {
+        acceptor_ = nullptr;
+        if (c.spend()) return false;
+        at = phase::ready;
+        c.make_ready_later(*this);
+        return true;
+    }
+    at = phase::parked;
+    context.link(*this);
+    acceptor_->wait(*this);
+    return true;
+}
+
+result<tcp_stream> next_op::await_resume() noexcept {
+    if (answer < 0) {
+        if (at == phase::ready && acceptor_ != nullptr) acceptor_->waiter_left();
+        return answer::to_error(answer);
+    }
+    return tcp_stream(owned_descriptor(answer));
+}
+
+descriptor& accept_op::target() const noexcept { return acceptor_->socket(); }
+void accept_op::prepare(io_uring_sqe& sqe) noexcept {
+    RINGLET_CHECK(!acceptor_->in_use(), "accept() was used on a listener that next() is used on");
+    io_uring_prep_accept(&sqe, acceptor_->socket().fd, nullptr, nullptr, SOCK_CLOEXEC);
+}
+int accept_op::attempt() noexcept {
+    return sys::accept(acceptor_->socket().fd, nonblocking(here()));
+}
+result<tcp_stream> accept_op::finish(int answer) noexcept {
+    if (answer < 0) return answer::to_error(answer);
+    return tcp_stream(owned_descriptor(answer));
+}
+
+template class operation<accept_op>;
+
+}  // namespace ringlet

@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/address.hpp>
+#include <ringlet/core/core.hpp>
+#include <ringlet/core/descriptor.hpp>
+#include <ringlet/io/accept.hpp>
+#include <ringlet/io/tcp_options.hpp>
+
+#include <io/program.hpp>
+
+#include <cstdint>
+#include <deque>
+
+namespace ringlet {
+
+class acceptor final : public completion {
+public:
+    /// `socket` is empty on a core that is fed by another one.
+    acceptor(core& home, owned_descriptor socket, const address& local,
+             const listen_options& options, shared_port* shared);
+    ~acceptor();
+
+    /// Takes a connection that is there, or arms the wait for one: a descriptor, or -EAGAIN, or why
+    /// there will be none.
+    [[nodiscard]] int take_or_arm() noexcept;
+    /// Whom the next connection goes to; at most one.
+    void wait(next_op& waiter) noexcept;
+    void waiter_left() noexcept { waiting_ = nullptr; }
+    /// Ends waiting tasks and the kernel's accept. The object goes with the kernel's last answer.
+    void retire() noexcept;
+
+    [[nodiscard]] const address& local() const noexcept { return local_; }
+    [[nodiscard]] descriptor& socket() const noexcept { return *socket_; }
+    [[nodiscard]] bool in_use() const noexcept { return waiting_ != nullptr || armed_; }
+
+private:
+    struct stop_watch : completion {
+        stop_watch(const completion_kind& k, acceptor& a) noexcept : completion(k), owner(&a) {
+            at = phase::parked;
+        }
+        acceptor* owner;
+    };
+    struct pause : timer {
+        explicit pause(acceptor& a) noexcept : timer(over), owner(&a) {}
+        static void over(timer& t) noexcept;
+        acceptor* owner;
+    };
+
+    static void cancelled(core& c, completion& self) noexcept;
+    static int edge(completion& self) noexcept;
+    static void ring_answered(core& c, completion& self, int result, std::uint32_t flags) noexcept;
+    static void stopped(core& c, completion& watch) noexcept;
+    static const completion_kind kind_;
+    static const completion_kind stop_kind_;
+
+    [[nodiscard]] bool give_to_waiter(int value) noexcept;
+    [[nodiscard]] bool somebody_waits() const noexcept {
+        return waiting_ != nullptr && waiting_->at == phase::parked;
+    }
+    void sit() noexcept;
+    void leave() noexcept;
+    [[nodiscard]] int try_accept() noexcept;
+    void arm() noexcept;
+    void disarm() noexcept;
+    void arrived(int fd) noexcept;
+    void deliver(int fd) noexcept;
+    [[nodiscard]] bool deal_out(int fd) noexcept;
+    void absorb(int error) noexcept;
+    void stop() noexcept;
+
+    core& home_;
+    owned_descriptor socket_;
+    address local_;
+    listen_options options_;
+    shared_port* shared_;
+    unsigned next_core_ = 0;
+
+    next_op* waiting_ = nullptr;
+    std::deque<int> ready_;  // at most ready_limit and what one burst of answers brings
+    bool armed_ = false;     // the ring has an accept of ours
+    bool multishot_ = true;
+    bool disarming_ = false;
+    bool ended_ = false;     // by a stop
+    bool retired_ = false;
+
+    pause pause_{*this};
+    std::uint64_t pause_ns_ = 0;
+    std::uint64_t told_at_ = 0;
+    stop_watch watch_{stop_kind_, *this};
+    stop_node stop_node_{watch_};
+};
+
+}  // namespace ringlet

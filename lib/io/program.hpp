@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/address.hpp>
+#include <ringlet/core/core.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+namespace ringlet {
+
+class acceptor;
+
+/// One address that the cores of a program listen on together. Lives as long as the program.
+struct shared_port {
+    explicit shared_port(unsigned cores) : listeners(cores), waiting(cores) {}
+
+    std::mutex binding;          ///< held by the core that binds; the others then take `local`
+    bool bound = false;
+    address local;
+    /// With one accepting core: each core's listener (its own thread's to read and write), and how
+    /// many connections it has been dealt and not taken yet.
+    std::vector<acceptor*> listeners;
+    std::vector<std::atomic<unsigned>> waiting;
+};
+
+/// What the cores started by one run() share. Set up before the first core, gone after the last.
+struct program {
+    explicit program(unsigned count, bool one) : cores(count), one_acceptor(one), binds(count) {}
+
+    /// The address `local` is known under; made by the first core that asks.
+    [[nodiscard]] shared_port& port(const address& local);
+
+    std::vector<core*> cores;  ///< null until made; fixed while any of them runs
+    const bool one_acceptor;
+
+    static inline std::atomic<program*> running{nullptr};
+    static inline thread_local unsigned this_core = 0;
+
+private:
+    std::mutex mutex_;
+    std::map<std::string, std::unique_ptr<shared_port>> ports_;
+    std::vector<std::map<std::string, unsigned>> binds;  // per core: binds to port 0 so far
+};
+
+}  // namespace ringlet

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/io/send.hpp>
+
+#include <io/start.hpp>
+#include <kernel/sys.hpp>
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cstddef>
+#include <cstring>
+#include <new>
+
+namespace ringlet {
+
+namespace {
+
+/// One try; a short one has filled the socket's buffer, and an edge will say when it has room.
+int try_send(descriptor& d, const std::byte* data, std::size_t size) noexcept {
+    if (!d.writable) return -EAGAIN;
+    const int sent = sys::send(d.fd, data, size);
+    if (sent == -EAGAIN || (sent >= 0 && static_cast<std::size_t>(sent) < size)) d.writable = false;
+    return sent;
+}
+
+}  // namespace
+
+void send_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_send(&sqe, descriptor_->fd, data_, size_, MSG_NOSIGNAL);
+}
+int send_op::attempt() noexcept { return try_send(*descriptor_, data_, size_); }
+
+void send_all_op::prepare(io_uring_sqe& sqe) noexcept {
+    // With MSG_WAITALL the kernel goes on after a short send by itself (Linux 5.19).
+    io_uring_prep_send(&sqe, descriptor_->fd, data_, left_, MSG_NOSIGNAL | MSG_WAITALL);
+}
+int send_all_op::attempt() noexcept {
+    const int sent = try_send(*descriptor_, data_, left_);
+    return sent < 0 ? sent : advance(sent);
+}
+int send_all_op::advance(int answer) noexcept {
+    data_ += answer;
+    left_ -= static_cast<std::size_t>(answer);
+    return left_ == 0 ? 0 : -EAGAIN;
+}
+
+static_assert(sizeof(send_part) == sizeof(iovec) && sizeof(msghdr) == 56 &&
+              offsetof(send_part, data) == offsetof(iovec, iov_base) &&
+              offsetof(send_part, size) == offsetof(iovec, iov_len));
+
+send_gathered_op::send_gathered_op(descriptor& d, std::span<const send_part> parts) noexcept
+    : descriptor_(&d), count_(parts.size()) {
+    RINGLET_CHECK(parts.size() <= max_parts, "a gathered send has more than 16 parts");
+    std::copy(parts.begin(), parts.end(), parts_.begin());
+}
+send_gathered_op::send_gathered_op(send_gathered_op&& unstarted) noexcept
+    : send_gathered_op(*unstarted.descriptor_,
+                       std::span(unstarted.parts_).first(unstarted.count_)) {}
+
+void* send_gathered_op::message() noexcept {
+    auto* m = new (message_.data()) msghdr{};
+    m->msg_iov = reinterpret_cast<iovec*>(parts_.data() + first_);
+    m->msg_iovlen = count_ - first_;
+    return m;
+}
+void send_gathered_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_sendmsg(&sqe, descriptor_->fd, static_cast<msghdr*>(message()),
+                          MSG_NOSIGNAL | MSG_WAITALL);
+}
+int send_gathered_op::attempt() noexcept {
+    descriptor& d = *descriptor_;
+    if (!d.writable) return -EAGAIN;
+    int sent = sys::sendmsg(d.fd, static_cast<msghdr*>(message()));
+    if (sent >= 0) sent = advance(sent);
+    if (sent == -EAGAIN) d.writable = false;
+    return sent;
+}
+int send_gathered_op::advance(int answer) noexcept {
+    auto gone = static_cast<std::size_t>(answer);
+    while (first_ < count_ && gone >= parts_[first_].size) gone -= parts_[first_++].size;
+    if (first_ == count_) return 0;
+    parts_[first_].data = static_cast<const std::byte*>(parts_[first_].data) + gone;
+    parts_[first_].size -= gone;
+    return -EAGAIN;
+}
+
+template class operation<send_op>;
+template class operation<send_all_op>;
+template class operation<send_gathered_op>;
+
+}  // namespace ringlet

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/core/core.hpp>
+#include <ringlet/io/tcp_options.hpp>
+
+namespace ringlet {
+
+/// Whether sockets of this core are made non-blocking: epoll's are. The ring's are not, since it
+/// would answer -EAGAIN for them instead of waiting (IORING_OP_RECV honours O_NONBLOCK).
+[[nodiscard]] inline bool nonblocking(core& c) noexcept { return c.ring() == nullptr; }
+
+/// Applies the options to a socket; 0 or -errno.
+[[nodiscard]] int apply(const stream_options& options, int fd) noexcept;
+
+}  // namespace ringlet

@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+/// What newer kernels offer and liburing 2.3's header does not name. Values from the kernel's
+/// include/uapi/linux/io_uring.h; our own names, since whichever header comes first would win.
+
+namespace ringlet::abi {
+
+inline constexpr unsigned enter_no_iowait = 1U << 7;      // Linux 6.15
+inline constexpr unsigned feature_min_timeout = 1U << 15; // Linux 6.12
+inline constexpr unsigned feature_no_iowait = 1U << 17;   // Linux 6.15
+
+}  // namespace ringlet::abi

@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <kernel/poller.hpp>
+
+#include <kernel/sys.hpp>
+
+namespace ringlet::kernel {
+
+poller::poller(int fd) : epoll_(fd), events_(new epoll_event[batch]) {}
+
+std::unique_ptr<poller> poller::make(int& error) {
+    const int fd = sys::epoll_create();
+    error = fd < 0 ? -fd : 0;
+    return fd < 0 ? nullptr : std::unique_ptr<poller>(new poller(fd));
+}
+
+int poller::add(int fd, void* data, std::uint32_t events) noexcept {
+    ++registrations;
+    return sys::epoll_add(epoll_.get(), fd, events, data);
+}
+
+void poller::remove(int fd) noexcept {
+    ++registrations;
+    static_cast<void>(sys::epoll_remove(epoll_.get(), fd));
+}
+
+int poller::wait_events(std::int64_t timeout_ns) noexcept {
+    ++waits;
+    return sys::epoll_wait(epoll_.get(), events_.get(), batch, timeout_ns);
+}
+
+}  // namespace ringlet::kernel

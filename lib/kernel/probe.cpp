@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <kernel/probe.hpp>
+
+#include <kernel/sys.hpp>
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <string_view>
+
+namespace ringlet::kernel {
+
+namespace {
+
+/// The `Seccomp:` line of /proc/self/status: 0 none, 2 a filter.
+bool has_seccomp_filter() {
+    std::array<char, 4096> room{};
+    if (sys::read_small_file("/proc/self/status", room.data(), room.size()) < 0) return false;
+    const char* line = std::strstr(room.data(), "\nSeccomp:");
+    int mode = 0;
+    return line != nullptr && std::sscanf(line, "\nSeccomp: %d", &mode) == 1 && mode != 0;
+}
+
+std::string refused_by_policy(std::string_view name) {
+    std::array<char, 16> room{};
+    if (sys::read_small_file("/proc/sys/kernel/io_uring_disabled", room.data(), room.size()) > 0 &&
+        room[0] != '0') {
+        return fmt::format(
+            "io_uring_setup: {}: the sysctl kernel.io_uring_disabled is {}; allow it with "
+            "`sysctl -w kernel.io_uring_disabled=0`",
+            name, room[0]);
+    }
+    if (has_seccomp_filter()) {
+        return fmt::format(
+            "io_uring: {}: a seccomp filter refuses it (the default of Docker and containerd); "
+            "allow io_uring_setup, io_uring_enter and io_uring_register in the container's profile",
+            name);
+    }
+    return fmt::format("io_uring: {}: a security policy (LSM) of this system refuses it", name);
+}
+
+}  // namespace
+
+std::string explain_refusal(int error, unsigned sq_entries, unsigned cq_entries) {
+    switch (error) {
+        case EPERM:
+        case EACCES: return refused_by_policy(error == EPERM ? "EPERM" : "EACCES");
+        case ENOSYS:
+            if (has_seccomp_filter()) return refused_by_policy("ENOSYS");
+            return fmt::format("io_uring: ENOSYS: kernel {} has no io_uring; 6.1 or newer is needed",
+                               kernel_release());
+        case EINVAL:
+            return fmt::format(
+                "io_uring: EINVAL: kernel {} does not know the set-up ringlet needs; 6.1 or newer is "
+                "needed",
+                kernel_release());
+        case ENOMEM: {
+            const auto locked = sys::get_limit(sys::limit_kind::locked_memory);
+            return fmt::format(
+                "io_uring: ENOMEM: no locked memory left for a ring of {} + {} entries (about {} "
+                "KiB each; the limit counts all rings of this user, now {} KiB); raise it with "
+                "`ulimit -l unlimited` or LimitMEMLOCK=, or set core_options::ring_entries lower",
+                sq_entries, cq_entries, (sq_entries * 68 + cq_entries * 16) / 1024,
+                locked.soft / 1024);
+        }
+        case EMFILE:
+            return fmt::format(
+                "io_uring: EMFILE: all {} descriptors of the process are in use; raise the limit "
+                "with `ulimit -n`",
+                sys::get_limit(sys::limit_kind::open_files).soft);
+        case ENFILE:
+            return "io_uring: ENFILE: the system's file table is full; raise the sysctl fs.file-max";
+        default:
+            return fmt::format("io_uring: {}: the kernel refuses a ring", std::strerror(error));
+    }
+}
+
+std::string kernel_release() {
+    std::array<char, 64> room{};
+    sys::kernel_release(room.data(), room.size());
+    return room.data();
+}
+
+std::string known_bad_kernel(const std::string& release) {
+    int major = 0;
+    int minor = 0;
+    int patch = 0;
+    std::sscanf(release.c_str(), "%d.%d.%d", &major, &minor, &patch);
+    if (major < 6 || (major == 6 && minor == 0)) {
+        return fmt::format(
+            "kernel {} has io_uring, but not the deferred task work of 6.1 without which epoll is "
+            "faster; RINGLET_BACKEND=uring insists",
+            release);
+    }
+    // A process that waits in io_uring_enter may become unkillable (bottlerocket#4308, NixOS
+    // nixpkgs#353709): stable releases of autumn 2024.
+    const bool stuck = (minor == 1 && patch >= 113 && patch <= 118) ||
+                       (minor == 6 && patch >= 57 && patch <= 59);
+    if (major == 6 && stuck) {
+        return fmt::format(
+            "kernel {} can leave a process stuck in io_uring_enter; update it, or insist with "
+            "RINGLET_BACKEND=uring",
+            release);
+    }
+    return {};
+}
+
+}  // namespace ringlet::kernel

@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <kernel/ring.hpp>
+
+#include <kernel/abi.hpp>
+#include <kernel/probe.hpp>
+#include <kernel/sys.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+
+namespace ringlet::kernel {
+
+namespace {
+
+constexpr unsigned deferred = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+                              IORING_SETUP_TASKRUN_FLAG;                    // Linux 6.1
+constexpr unsigned cooperative = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_COOP_TASKRUN |
+                                 IORING_SETUP_TASKRUN_FLAG;                 // Linux 6.0
+constexpr unsigned always = IORING_SETUP_SUBMIT_ALL | IORING_SETUP_CQSIZE;  // Linux 5.18
+
+/// Flag sets to try, best first: probing by trial, since version numbers lie (vendor backports).
+std::array<unsigned, 3> ladder(ring_flavour flavour) noexcept {
+    switch (flavour) {
+        case ring_flavour::deferred: return {deferred, deferred, deferred};
+        case ring_flavour::cooperative: return {cooperative, cooperative, cooperative};
+        case ring_flavour::plain: return {0, 0, 0};
+        case ring_flavour::best: break;
+    }
+    return {deferred, cooperative, 0};
+}
+
+bool exhaustion(int error) noexcept {
+    return error == ENOMEM || error == EMFILE || error == ENFILE;
+}
+
+}  // namespace
+
+int ring::set_up(const core_options& options, unsigned flags, unsigned sq, unsigned cq) noexcept {
+    io_uring_params params{};
+    params.flags = flags | always | IORING_SETUP_CLAMP;
+    params.cq_entries = cq;
+    const int error = -io_uring_queue_init_params(sq, &ring_, &params);
+    if (error != 0) return error;
+    open_ = true;
+    keep_pointers();
+    set_up_extras(options);
+    return prove();
+}
+
+std::unique_ptr<ring> ring::make(const core_options& options, failure& why) {
+    const unsigned sq = std::bit_ceil(std::clamp(options.ring_entries, 4U, 32768U));
+    const unsigned cq =
+        options.completion_entries != 0
+            ? std::bit_ceil(std::clamp(options.completion_entries, sq, 65536U))
+            : std::clamp(sq * 16, 4096U, 65536U);
+    int error = 0;
+    // Locked memory is counted per user and freed late, so a smaller ring may fit where a large one
+    // does not: halve before giving up.
+    for (unsigned shrink = 1; sq / shrink >= 16 || shrink == 1; shrink *= 2) {
+        unsigned tried = ~0U;
+        for (const unsigned flags : ladder(options.flavour)) {
+            if (flags == tried) continue;
+            tried = flags;
+            std::unique_ptr<ring> made(new ring);
+            error = made->set_up(options, flags, sq / shrink, cq / shrink);
+            if (error == 0) return made;
+            if (error != EINVAL) break;  // only EINVAL says: not with these flags
+        }
+        if (error != ENOMEM) break;
+    }
+    why.error = error;
+    why.exhausted = exhaustion(error);
+    why.explanation = explain_refusal(error, sq, cq);
+    return nullptr;
+}
+
+ring::~ring() {
+    if (open_) io_uring_queue_exit(&ring_);
+}
+
+void ring::keep_pointers() noexcept {
+    sqes_ = ring_.sq.sqes;
+    sq_entries_ = *ring_.sq.kring_entries;
+    sq_mask_ = *ring_.sq.kring_mask;
+    sq_head_ = ring_.sq.khead;
+    sq_tail_ = ring_.sq.ktail;
+    sq_flags_ = ring_.sq.kflags;
+    cqes_ = ring_.cq.cqes;
+    cq_head_ = ring_.cq.khead;
+    cq_tail_ = ring_.cq.ktail;
+    cq_mask_ = *ring_.cq.kring_mask;
+    // Entries are used in order, so the indirection array is written once. (A newer liburing may
+    // have set the ring up without it.)
+    if (ring_.sq.array != nullptr)
+        for (unsigned i = 0; i < sq_entries_; ++i) ring_.sq.array[i] = i;
+    enter_fd_ = ring_.ring_fd;
+}
+
+void ring::set_up_extras(const core_options& options) noexcept {
+    min_wait_ = (ring_.features & abi::feature_min_timeout) != 0;
+    if ((ring_.features & abi::feature_no_iowait) != 0) enter_flags_ |= abi::enter_no_iowait;
+    // None of these is needed to run; a filter may refuse io_uring_register alone.
+    if (io_uring_register_ring_fd(&ring_) == 1) {
+        registered_ = true;
+        enter_fd_ = ring_.enter_ring_fd;
+        enter_flags_ |= IORING_ENTER_REGISTERED_RING;
+    }
+    std::array<unsigned, 2> workers{options.bounded_workers, options.unbounded_workers};
+    workers_capped_ = io_uring_register_iowq_max_workers(&ring_, workers.data()) == 0;
+    static_cast<void>(io_uring_ring_dontfork(&ring_));
+}
+
+int ring::prove() noexcept {
+    io_uring_sqe& sqe = take();
+    io_uring_prep_nop(&sqe);
+    sqe.user_data = 7;
+    const int entered = enter(1, 1'000'000'000, 0);
+    int answer = entered < 0 && entered != -EINTR && entered != -ETIME ? entered : -ETIME;
+    reap([&](std::uint64_t, int res, std::uint32_t) noexcept { answer = res; });
+    return -answer;
+}
+
+void ring::make_room() noexcept {
+    while (tail_ - load_acquire(sq_head_) == sq_entries_) {
+        const int entered = enter(0, 0, 0);
+        // EBUSY: the completion queue has overflown and nothing is taken until it is read.
+        if ((entered == -EBUSY || entered == -EAGAIN || must_enter()) && drain != nullptr)
+            drain(drain_subject);
+    }
+}
+
+int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept {
+    std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
+    const unsigned to_submit = tail_ - load_acquire(sq_head_);
+    // Without GETEVENTS a ring with deferred task work would never run it.
+    unsigned flags = enter_flags_ | IORING_ENTER_GETEVENTS;
+    ++enters;
+    int answer = 0;
+    if (wait_count == 0 || timeout_ns < 0) {
+        answer = io_uring_enter2(static_cast<unsigned>(enter_fd_), to_submit, wait_count, flags,
+                                 nullptr, _NSIG / 8);
+    } else {
+        __kernel_timespec limit{.tv_sec = timeout_ns / 1'000'000'000,
+                                .tv_nsec = timeout_ns % 1'000'000'000};
+        io_uring_getevents_arg wait{};
+        wait.ts = reinterpret_cast<std::uint64_t>(&limit);
+        if (min_wait_ && min_wait_ns > 0) {
+            // min_wait_usec has the place of liburing 2.3's `pad`. It needs a time limit beside it,
+            // else the kernel returns at min_wait even with nothing done.
+            const auto us = static_cast<std::uint32_t>(min_wait_ns / 1000);
+            std::memcpy(reinterpret_cast<char*>(&wait) + 12, &us, sizeof us);
+        }
+        flags |= IORING_ENTER_EXT_ARG;
+        answer = io_uring_enter2(static_cast<unsigned>(enter_fd_), to_submit, wait_count, flags,
+                                 reinterpret_cast<sigset_t*>(&wait), sizeof wait);
+    }
+    if (answer > 0) submitted += static_cast<unsigned>(answer);
+    return answer < 0 ? answer : 0;
+}
+
+void ring::cancel(std::uint64_t user_data) noexcept {
+    io_uring_sqe& sqe = take();
+    io_uring_prep_cancel64(&sqe, user_data, 0);
+    sqe.user_data = static_cast<std::uint64_t>(tag::nobody);
+}
+
+std::string ring::describe() const {
+    std::string text;
+    const unsigned flags = ring_.flags;
+    if (flags & IORING_SETUP_DEFER_TASKRUN) {
+        text = "defer-taskrun";
+    } else if (flags & IORING_SETUP_COOP_TASKRUN) {
+        text = "coop-taskrun";
+    } else {
+        text = "plain";
+    }
+    if (flags & IORING_SETUP_SINGLE_ISSUER) text += " single-issuer";
+    if (registered_) text += " registered-ring";
+    if (enter_flags_ & abi::enter_no_iowait) text += " no-iowait";
+    if (min_wait_) text += " min-wait";
+    if (workers_capped_) text += " capped-workers";
+    return text + fmt::format(" sq={} cq={}", sq_entries_, cq_mask_ + 1);
+}
+
+}  // namespace ringlet::kernel

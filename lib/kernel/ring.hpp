@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/result.hpp>
+#include <ringlet/core/options.hpp>
+
+#include <liburing.h>
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+namespace ringlet::kernel {
+
+/// What a user_data word says in its two low bits; the rest is a pointer.
+enum class tag : std::uint64_t {
+    completion = 0,  ///< a completion with one answer
+    many = 1,        ///< a completion whose kind takes the answer (several may come)
+    nobody = 2,      ///< an answer nobody waits for: a cancel request's
+};
+
+/// One io_uring, made and used on one thread: submission without locks, one enter per turn.
+class ring {
+public:
+    struct failure {
+        int error = 0;              ///< errno
+        std::string explanation;    ///< cause and remedy, one sentence
+        bool exhausted = false;     ///< ENOMEM, EMFILE, ENFILE: no reason to fall back
+    };
+    /// Sets a ring up, from the best flavour down to the one the kernel grants, and proves it with
+    /// one no-op through io_uring_enter.
+    [[nodiscard]] static std::unique_ptr<ring> make(const core_options& options, failure& why);
+    ~ring();
+    ring(const ring&) = delete;
+    ring& operator=(const ring&) = delete;
+
+    /// A cleared submission entry. Never fails: a full queue is submitted first.
+    [[nodiscard]] io_uring_sqe& take() noexcept {
+        if (tail_ - load_acquire(sq_head_) == sq_entries_) [[unlikely]] make_room();
+        io_uring_sqe& sqe = sqes_[tail_ & sq_mask_];
+        ++tail_;
+        return sqe;
+    }
+    /// Submits everything taken; waits for `wait_count` completions, or `timeout_ns` (< 0: no
+    /// limit), if any is to be waited for. Returns 0 or -errno (EINTR, ETIME, EBUSY, EAGAIN mean:
+    /// look at the completions).
+    int enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept;
+
+    /// Calls `take(user_data, res, flags)` for each completion there is; their number.
+    template <class Take>
+    unsigned reap(Take&& take) noexcept {
+        std::uint32_t head = *cq_head_;
+        const std::uint32_t first = head;
+        const std::uint32_t tail = load_acquire(cq_tail_);
+        while (head != tail) {
+            const io_uring_cqe& cqe = cqes_[head & cq_mask_];
+            take(cqe.user_data, cqe.res, cqe.flags);
+            ++head;
+        }
+        std::atomic_ref(*cq_head_).store(head, std::memory_order_release);
+        return head - first;
+    }
+    [[nodiscard]] bool has_completions() const noexcept {
+        return *cq_head_ != load_acquire(cq_tail_);
+    }
+    /// True when the kernel holds work or answers back until the next enter.
+    [[nodiscard]] bool must_enter() const noexcept {
+        return (load_relaxed(sq_flags_) & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW)) != 0;
+    }
+    [[nodiscard]] bool overflown() const noexcept {
+        return (load_relaxed(sq_flags_) & IORING_SQ_CQ_OVERFLOW) != 0;
+    }
+    [[nodiscard]] unsigned unsubmitted() const noexcept { return tail_ - load_acquire(sq_head_); }
+
+    /// Asks the kernel to cancel the request with this user_data. Its own answer ends it.
+    void cancel(std::uint64_t user_data) noexcept;
+    /// Called when a full submission queue cannot be submitted because the completion queue is
+    /// full: it must reap.
+    void (*drain)(void*) noexcept = nullptr;
+    void* drain_subject = nullptr;
+
+    [[nodiscard]] std::string describe() const;
+    std::uint64_t enters = 0;
+    std::uint64_t submitted = 0;
+
+private:
+    ring() noexcept = default;
+    [[nodiscard]] int set_up(const core_options& options, unsigned flags, unsigned sq,
+                             unsigned cq) noexcept;
+    void keep_pointers() noexcept;
+    void make_room() noexcept;
+    void set_up_extras(const core_options& options) noexcept;
+    [[nodiscard]] int prove() noexcept;
+
+    static std::uint32_t load_acquire(const unsigned* p) noexcept {
+        return std::atomic_ref(*const_cast<unsigned*>(p)).load(std::memory_order_acquire);
+    }
+    static std::uint32_t load_relaxed(const unsigned* p) noexcept {
+        return std::atomic_ref(*const_cast<unsigned*>(p)).load(std::memory_order_relaxed);
+    }
+
+    // What every operation touches.
+    io_uring_sqe* sqes_ = nullptr;
+    unsigned tail_ = 0;  // ours; the kernel sees it at the next enter
+    unsigned sq_mask_ = 0;
+    unsigned sq_entries_ = 0;
+    const unsigned* sq_head_ = nullptr;
+    const unsigned* sq_flags_ = nullptr;
+    unsigned* sq_tail_ = nullptr;
+    io_uring_cqe* cqes_ = nullptr;
+    unsigned* cq_head_ = nullptr;
+    const unsigned* cq_tail_ = nullptr;
+    unsigned cq_mask_ = 0;
+    int enter_fd_ = -1;
+    unsigned enter_flags_ = 0;
+
+    io_uring ring_{};
+    bool open_ = false;
+    bool min_wait_ = false;
+    bool registered_ = false;
+    bool workers_capped_ = false;
+};
+
+}  // namespace ringlet::kernel

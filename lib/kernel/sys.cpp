@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <kernel/sys.hpp>
+
+#include <fcntl.h>
+#include <sched.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace ringlet::sys {
+
+namespace {
+
+/// -errno in place of -1.
+int checked(long returned) noexcept { return returned < 0 ? -errno : static_cast<int>(returned); }
+
+template <class Call>
+int retried(Call call) noexcept {
+    for (;;) {
+        const int answer = checked(call());
+        if (answer != -EINTR) return answer;
+    }
+}
+
+constexpr int quiet = MSG_NOSIGNAL | MSG_DONTWAIT;
+
+}  // namespace
+
+int recv(int fd, void* room, std::size_t size) noexcept {
+    return retried([&] { return ::recv(fd, room, size, MSG_DONTWAIT); });
+}
+int send(int fd, const void* data, std::size_t size) noexcept {
+    return retried([&] { return ::send(fd, data, size, quiet); });
+}
+int sendmsg(int fd, const msghdr* message) noexcept {
+    return retried([&] { return ::sendmsg(fd, message, quiet); });
+}
+int accept(int fd, bool nonblocking) noexcept {
+    const int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+    return retried([&] { return ::accept4(fd, nullptr, nullptr, flags); });
+}
+int connect(int fd, const void* address, unsigned size) noexcept {
+    // Not retried: after EINTR the connection goes on by itself (connect(2)).
+    return checked(::connect(fd, static_cast<const sockaddr*>(address), size));
+}
+int socket(int family, bool nonblocking) noexcept {
+    const int type = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
+    return checked(::socket(family, type, 0));
+}
+int bind(int fd, const void* address, unsigned size) noexcept {
+    return checked(::bind(fd, static_cast<const sockaddr*>(address), size));
+}
+int listen(int fd, int backlog) noexcept { return checked(::listen(fd, backlog)); }
+int shutdown(int fd, int how) noexcept { return checked(::shutdown(fd, how)); }
+int set_option(int fd, int level, int name, int value) noexcept {
+    return checked(::setsockopt(fd, level, name, &value, sizeof value));
+}
+int set_option(int fd, int level, int name, const void* value, unsigned size) noexcept {
+    return checked(::setsockopt(fd, level, name, value, size));
+}
+int get_option(int fd, int level, int name, int& value) noexcept {
+    socklen_t size = sizeof value;
+    return checked(::getsockopt(fd, level, name, &value, &size));
+}
+int peer_name(int fd, void* address, unsigned& size) noexcept {
+    return checked(::getpeername(fd, static_cast<sockaddr*>(address), &size));
+}
+int local_name(int fd, void* address, unsigned& size) noexcept {
+    return checked(::getsockname(fd, static_cast<sockaddr*>(address), &size));
+}
+
+void close(int fd) noexcept {
+    // Not retried: Linux has released the number even after EINTR (close(2)).
+    static_cast<void>(::close(fd));
+}
+int set_nonblocking(int fd) noexcept {
+    const int flags = checked(::fcntl(fd, F_GETFL));
+    return flags < 0 ? flags : checked(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));
+}
+int event_fd() noexcept { return checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+void ring_bell(int fd) noexcept {
+    const int kept = errno;
+    const std::uint64_t one = 1;
+    while (::write(fd, &one, sizeof one) < 0 && errno == EINTR) {}
+    errno = kept;
+}
+
+int epoll_create() noexcept { return checked(::epoll_create1(EPOLL_CLOEXEC)); }
+int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept {
+    epoll_event event{};
+    event.events = events;
+    event.data.ptr = data;
+    return checked(::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
+}
+int epoll_remove(int epoll, int fd) noexcept {
+    epoll_event event{};
+    return checked(::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event));
+}
+int epoll_wait(int epoll, epoll_event* events, int room, std::int64_t timeout_ns) noexcept {
+    int answer = 0;
+    if (timeout_ns <= 0) {
+        answer = checked(::epoll_wait(epoll, events, room, timeout_ns < 0 ? -1 : 0));
+    } else {
+        // Called by number: glibc wraps it from 2.35 on only.
+        timespec limit{.tv_sec = timeout_ns / 1'000'000'000, .tv_nsec = timeout_ns % 1'000'000'000};
+        answer = checked(::syscall(SYS_epoll_pwait2, epoll, events, room, &limit, nullptr, 0));
+        if (answer == -ENOSYS) {  // before Linux 5.11: whole milliseconds, never early
+            const std::int64_t ms = (timeout_ns + 999'999) / 1'000'000;
+            answer = checked(
+                ::epoll_wait(epoll, events, room, ms > 60'000 ? 60'000 : static_cast<int>(ms)));
+        }
+    }
+    return answer == -EINTR ? 0 : answer;
+}
+
+std::uint64_t monotonic_ns() noexcept {
+    timespec now{};
+    ::clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+void pause_ns(std::uint64_t ns) noexcept {
+    const timespec span{.tv_sec = static_cast<time_t>(ns / 1'000'000'000),
+                        .tv_nsec = static_cast<long>(ns % 1'000'000'000)};
+    ::nanosleep(&span, nullptr);
+}
+int process_id() noexcept { return ::getpid(); }
+int allowed_cpus(int* cpus, int room) noexcept {
+    cpu_set_t allowed;
+    CPU_ZERO(&allowed);
+    if (::sched_getaffinity(0, sizeof allowed, &allowed) < 0) return 0;
+    int count = 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE && count < room; ++cpu)
+        if (CPU_ISSET(cpu, &allowed)) cpus[count++] = cpu;
+    return count;
+}
+int pin_thread(int cpu) noexcept {
+    cpu_set_t only;
+    CPU_ZERO(&only);
+    CPU_SET(cpu, &only);
+    return checked(::sched_setaffinity(0, sizeof only, &only));
+}
+int read_small_file(const char* path, char* room, std::size_t size) noexcept {
+    const int fd = checked(::open(path, O_RDONLY | O_CLOEXEC));
+    if (fd < 0) return fd;
+    const int length = retried([&] { return ::read(fd, room, size - 1); });
+    close(fd);
+    if (length < 0) return length;
+    room[length] = '\0';
+    if (length > 0 && room[length - 1] == '\n') room[length - 1] = '\0';
+    return static_cast<int>(std::strlen(room));
+}
+
+namespace {
+int resource(limit_kind kind) noexcept {
+    switch (kind) {
+        case limit_kind::open_files: return RLIMIT_NOFILE;
+        case limit_kind::locked_memory: return RLIMIT_MEMLOCK;
+        case limit_kind::processes: return RLIMIT_NPROC;
+    }
+    return RLIMIT_NOFILE;
+}
+}  // namespace
+
+limit get_limit(limit_kind kind) noexcept {
+    rlimit now{};
+    ::getrlimit(static_cast<__rlimit_resource_t>(resource(kind)), &now);
+    return {now.rlim_cur, now.rlim_max};
+}
+void raise_limit(limit_kind kind) noexcept {
+    const auto which = static_cast<__rlimit_resource_t>(resource(kind));
+    rlimit now{};
+    if (::getrlimit(which, &now) == 0 && now.rlim_cur < now.rlim_max) {
+        now.rlim_cur = now.rlim_max;
+        ::setrlimit(which, &now);
+    }
+}
+void kernel_release(char* room, std::size_t size) noexcept {
+    utsname names{};
+    ::uname(&names);
+    std::strncpy(room, names.release, size - 1);
+    room[size - 1] = '\0';
+}
+
+}  // namespace ringlet::sys

@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 The ringlet authors
+"""Sums the results of 'meson test' by test case and prints 'N passed, N failed' as the last line.
+
+A doctest program counts with the test cases it reports, any other test counts as one. A program
+that fails without reporting a failed case (a crash, a time-out, a sanitizer) adds one failure, and
+so does a build folder without a test log: what did not run has not passed.
+
+usage: sum_tests.py [--each] [--extra NAME=pass|fail]... BUILD_FOLDER...
+"""
+import argparse
+import json
+import pathlib
+import re
+import sys
+from dataclasses import dataclass
+
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+CASES = re.compile(r"^\[doctest\] test cases:\s*\d+\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed"
+                   r"\s*\|\s*(\d+) skipped", re.MULTILINE)
+GOOD = {"OK", "EXPECTEDFAIL"}
+SKIPPED = {"SKIP", "IGNORED"}
+
+
+@dataclass
+class counts:
+    passed: int = 0
+    failed: int = 0
+    skipped: int = 0
+
+    def __iadd__(self, other: "counts") -> "counts":
+        self.passed += other.passed
+        self.failed += other.failed
+        self.skipped += other.skipped
+        return self
+
+    def __str__(self) -> str:
+        text = f"{self.passed} passed, {self.failed} failed"
+        return text + (f", {self.skipped} skipped" if self.skipped else "")
+
+
+def count_test(entry: dict) -> counts:
+    result = entry.get("result", "ERROR")
+    reports = CASES.findall(ESCAPES.sub("", entry.get("stdout") or ""))
+    if result in SKIPPED:
+        return counts(skipped=1)
+    if not reports:
+        return counts(passed=1) if result in GOOD else counts(failed=1)
+    total = counts()
+    for passed, failed, skipped in reports:
+        total += counts(int(passed), int(failed), int(skipped))
+    if result not in GOOD and total.failed == 0:
+        total.failed = 1
+    return total
+
+
+def count_build(folder: pathlib.Path) -> counts:
+    total = counts()
+    try:
+        with (folder / "meson-logs" / "testlog.json").open(encoding="utf-8") as log:
+            entries = [json.loads(line) for line in log if line.strip()]
+    except (OSError, ValueError) as why:
+        print(f"{folder}: no usable test log: {why}")
+        return counts(failed=1)
+    for entry in entries:
+        total += count_test(entry)
+    if not entries:
+        total.failed = 1
+    return total
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description="sums the results of 'meson test' by test case")
+    parser.add_argument("--each", action="store_true", help="one line per folder before the sum")
+    parser.add_argument("--extra", action="append", default=[], metavar="NAME=pass|fail",
+                        help="a result that is in no log")
+    parser.add_argument("folders", nargs="*", type=pathlib.Path, metavar="BUILD_FOLDER")
+    options = parser.parse_args()
+
+    total = counts()
+    rows = [(folder.name, count_build(folder)) for folder in options.folders]
+    for extra in options.extra:
+        name, _, result = extra.partition("=")
+        good = result == "pass"
+        rows.append((name, counts(passed=int(good), failed=int(not good))))
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, found in rows:
+        total += found
+        if options.each:
+            print(f"  {name:<{width}}  {found}")
+    if not rows:
+        total.failed = 1
+    print(total)
+    return 1 if total.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
