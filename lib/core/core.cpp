@@ -52,6 +52,14 @@ void bell_answered(core& c, completion& bell, int result, std::uint32_t flags) n
         arm_bell(c, bell, bell.answer);
 }
 
+kernel::ring::setup ring_setup(const core_options& o) noexcept {
+    return {.flavour = o.flavour,
+            .submission_entries = o.ring_entries,
+            .completion_entries = o.completion_entries,
+            .bounded_workers = o.bounded_workers,
+            .unbounded_workers = o.unbounded_workers};
+}
+
 /// How long the kernel may take over I/O in flight before a virtual clock jumps.
 constexpr std::int64_t settle_ns = 20'000'000;
 
@@ -83,13 +91,17 @@ result<backend_choice> choose_backend(const core_options& options, std::string* 
         if (wanted == backend::automatic) wanted = asked;
     }
     backend_choice choice;
+    if (wanted == backend::automatic && RINGLET_EPOLL_BY_DEFAULT) {
+        choice.fallback_reason = "this ringlet was built with -Dio_backend=epoll; RINGLET_BACKEND=uring insists";
+        return choice;
+    }
     if (wanted == backend::epoll) return choice;
     if (wanted == backend::automatic) {
         choice.fallback_reason = kernel::known_bad_kernel(kernel::kernel_release());
         if (!choice.fallback_reason.empty()) return choice;
     }
     kernel::ring::failure refused;
-    if (kernel::ring::make(options, refused) != nullptr) {
+    if (kernel::ring::make(ring_setup(options), refused) != nullptr) {
         choice.chosen = backend::uring;
         return choice;
     }
@@ -135,7 +147,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
                              std::strerror(error));
     } else if (made->bell_.attach(unique_fd(bell)); made->choice_.chosen == backend::uring) {
         kernel::ring::failure refused;
-        made->ring_ = kernel::ring::make(options, refused);
+        made->ring_ = kernel::ring::make(ring_setup(options), refused);
         error = made->ring_ ? 0 : refused.error;
         reason = refused.explanation;
         if (made->ring_) {

@@ -244,7 +244,7 @@ void acceptor::absorb(int error) noexcept {
     const std::uint64_t now = home_.now_ns();
     if (told_at_ != 0 && now - told_at_ < told_every_ns) return;
     told_at_ = now;
-    if (options_.on_absorbed) {
+    if (options_.on_absorbed != nullptr) {
         options_.on_absorbed(answer::to_error(error));
         return;
     }

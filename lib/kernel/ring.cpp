@@ -42,7 +42,7 @@ bool exhaustion(int error) noexcept {
 
 }  // namespace
 
-int ring::set_up(const core_options& options, unsigned flags, unsigned sq, unsigned cq) noexcept {
+int ring::set_up(const setup& options, unsigned flags, unsigned sq, unsigned cq) noexcept {
     io_uring_params params{};
     params.flags = flags | always | IORING_SETUP_CLAMP;
     params.cq_entries = cq;
@@ -54,8 +54,8 @@ int ring::set_up(const core_options& options, unsigned flags, unsigned sq, unsig
     return prove();
 }
 
-std::unique_ptr<ring> ring::make(const core_options& options, failure& why) {
-    const unsigned sq = std::bit_ceil(std::clamp(options.ring_entries, 4U, 32768U));
+std::unique_ptr<ring> ring::make(const setup& options, failure& why) {
+    const unsigned sq = std::bit_ceil(std::clamp(options.submission_entries, 4U, 32768U));
     const unsigned cq =
         options.completion_entries != 0
             ? std::bit_ceil(std::clamp(options.completion_entries, sq, 65536U))
@@ -103,7 +103,7 @@ void ring::keep_pointers() noexcept {
     enter_fd_ = ring_.ring_fd;
 }
 
-void ring::set_up_extras(const core_options& options) noexcept {
+void ring::set_up_extras(const setup& options) noexcept {
     min_wait_ = (ring_.features & abi::feature_min_timeout) != 0;
     if ((ring_.features & abi::feature_no_iowait) != 0) enter_flags_ |= abi::enter_no_iowait;
     // None of these is needed to run; a filter may refuse io_uring_register alone.

@@ -2,8 +2,7 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
-#include <ringlet/base/result.hpp>
-#include <ringlet/core/options.hpp>
+#include <ringlet/base/backend.hpp>
 
 #include <liburing.h>
 
@@ -24,6 +23,13 @@ enum class tag : std::uint64_t {
 /// One io_uring, made and used on one thread: submission without locks, one enter per turn.
 class ring {
 public:
+    struct setup {
+        ring_flavour flavour = ring_flavour::best;
+        unsigned submission_entries = 256;
+        unsigned completion_entries = 0;  ///< 0: 16 times as many, at least 4096
+        unsigned bounded_workers = 2;
+        unsigned unbounded_workers = 4;
+    };
     struct failure {
         int error = 0;              ///< errno
         std::string explanation;    ///< cause and remedy, one sentence
@@ -31,7 +37,7 @@ public:
     };
     /// Sets a ring up, from the best flavour down to the one the kernel grants, and proves it with
     /// one no-op through io_uring_enter.
-    [[nodiscard]] static std::unique_ptr<ring> make(const core_options& options, failure& why);
+    [[nodiscard]] static std::unique_ptr<ring> make(const setup& options, failure& why);
     ~ring();
     ring(const ring&) = delete;
     ring& operator=(const ring&) = delete;
@@ -87,11 +93,11 @@ public:
 
 private:
     ring() noexcept = default;
-    [[nodiscard]] int set_up(const core_options& options, unsigned flags, unsigned sq,
+    [[nodiscard]] int set_up(const setup& options, unsigned flags, unsigned sq,
                              unsigned cq) noexcept;
     void keep_pointers() noexcept;
     void make_room() noexcept;
-    void set_up_extras(const core_options& options) noexcept;
+    void set_up_extras(const setup& options) noexcept;
     [[nodiscard]] int prove() noexcept;
 
     static std::uint32_t load_acquire(const unsigned* p) noexcept {

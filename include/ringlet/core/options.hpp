@@ -2,26 +2,14 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include <ringlet/base/backend.hpp>
 #include <ringlet/core/time.hpp>
 
 #include <cstdint>
 #include <string>
-#include <string_view>
+#include <type_traits>
 
 namespace ringlet {
-
-enum class backend : std::uint8_t {
-    automatic,  ///< io_uring where it can be had, else epoll; RINGLET_BACKEND overrides it
-    uring,      ///< io_uring or an error that says why not
-    epoll,
-};
-
-/// `io_uring`, `epoll` or `auto`.
-[[nodiscard]] std::string_view to_string(backend b) noexcept;
-
-/// How the kernel runs the ring's task work (io_uring_setup.2): what users of the library leave at
-/// `best`; tests and benches pin it.
-enum class ring_flavour : std::uint8_t { best, deferred, cooperative, plain };
 
 /// When a core with nothing to run goes to sleep, and what wakes it.
 struct wait_policy {
@@ -35,8 +23,6 @@ struct wait_policy {
 };
 
 struct core_options {
-    core_options() noexcept {}  // NOLINT: a constructor keeps g++ 12.2 from miscompiling temporaries
-
     ringlet::backend backend = backend::automatic;
     ring_flavour flavour = ring_flavour::best;
     /// Submission entries, 4 to 32768, a power of two or rounded up to one. A full queue is
@@ -54,10 +40,14 @@ struct core_options {
     unsigned inline_budget = 16;
     /// Messages that may wait in the inbox from other threads; rounded up to a power of two.
     unsigned inbox_capacity = 1024;
-    wait_policy wait;
+    wait_policy wait = {};
     /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
     clock_source* clock = nullptr;
 };
+
+// g++ 12.2 destroys the members of a temporary aggregate twice when it stands in a co_await
+// expression (GCC PR 99576): option structs have trivial members only.
+static_assert(std::is_trivially_copyable_v<core_options>);
 
 /// The choice of backend and, where it is epoll by necessity, the reason and the remedy.
 struct backend_choice {

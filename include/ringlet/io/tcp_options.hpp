@@ -5,15 +5,13 @@
 #include <ringlet/core/time.hpp>
 
 #include <cstdint>
-#include <functional>
 #include <system_error>
+#include <type_traits>
 
 namespace ringlet {
 
 /// Options of one TCP connection. A listener's are inherited by what it accepts.
 struct stream_options {
-    stream_options() noexcept {}  // NOLINT: a constructor keeps g++ 12.2 from miscompiling temporaries
-
     bool nodelay = true;         ///< TCP_NODELAY: small messages go out at once
     int receive_buffer = 0;      ///< SO_RCVBUF in bytes; 0: the kernel's own tuning
     int send_buffer = 0;         ///< SO_SNDBUF in bytes; 0: the kernel's own tuning
@@ -22,8 +20,6 @@ struct stream_options {
 };
 
 struct listen_options {
-    listen_options() noexcept {}  // NOLINT: as above
-
     int backlog = 4096;          ///< capped by net.core.somaxconn
     /// Many sockets on one address, the kernel spreads the connections. run() sets it for more than
     /// one core. Without it, and also with it as long as the address is held by another program,
@@ -39,10 +35,14 @@ struct listen_options {
     /// Connections accepted by the kernel for us and not yet taken by next(); beyond it accepting
     /// pauses and the rest waits in the backlog.
     unsigned ready_limit = 64;
-    stream_options stream;
+    stream_options stream = {};
     /// Told of errors that next() absorbs with a pause (EMFILE, ENFILE, ENOBUFS, ENOMEM...), at most
     /// once a second. The default writes one line to stderr.
-    std::function<void(std::error_code)> on_absorbed;
+    void (*on_absorbed)(const std::error_code&) = nullptr;
 };
+
+// See core_options: trivial members only.
+static_assert(std::is_trivially_copyable_v<stream_options>);
+static_assert(std::is_trivially_copyable_v<listen_options>);
 
 }  // namespace ringlet

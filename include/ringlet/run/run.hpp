@@ -14,8 +14,6 @@
 namespace ringlet {
 
 struct run_options {
-    run_options() noexcept {}  // NOLINT: a constructor keeps g++ 12.2 from miscompiling temporaries
-
     /// Loops, each on a thread of its own; 0: one for each CPU this process may use.
     unsigned cores = 1;
     /// Which connections a core gets, when there are several: by the kernel's hash over one listener
@@ -28,8 +26,10 @@ struct run_options {
     nanoseconds grace = std::chrono::seconds(5);
     /// SIGINT and SIGTERM stop the program; a second one skips the grace.
     bool handle_signals = true;
-    core_options core;
+    core_options core = {};
 };
+
+static_assert(std::is_trivially_copyable_v<run_options>);  // see core_options
 
 /// What a running program can be asked from within its tasks.
 [[nodiscard]] unsigned core_index() noexcept;

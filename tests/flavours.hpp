@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/ringlet.hpp>
+
+#include <doctest/doctest.h>
+
+#include <array>
+#include <memory>
+#include <string>
+#include <utility>
+
+/// One test body over every flavour of loop: io_uring with deferred task work, io_uring plain, and
+/// epoll. A flavour that this kernel refuses is skipped with a message, never passed over silently.
+namespace flavours {
+
+struct flavour {
+    const char* name;
+    ringlet::backend backend;
+    ringlet::ring_flavour ring;
+};
+
+inline constexpr std::array<flavour, 3> all{{
+    {"io_uring deferred", ringlet::backend::uring, ringlet::ring_flavour::deferred},
+    {"io_uring plain", ringlet::backend::uring, ringlet::ring_flavour::plain},
+    {"epoll", ringlet::backend::epoll, ringlet::ring_flavour::best},
+}};
+
+inline ringlet::core_options options_of(const flavour& f) {
+    ringlet::core_options options;
+    options.backend = f.backend;
+    options.flavour = f.ring;
+    return options;
+}
+
+/// Calls `body(core&)` with a core of each flavour; `change` may alter its options.
+template <class Body, class Change>
+void each(Body body, Change change) {
+    for (const flavour& f : all) {
+        ringlet::core_options options = options_of(f);
+        change(options);
+        std::string why;
+        auto core = ringlet::core::make(options, &why);
+        if (!core) {
+            MESSAGE("skipped on ", f.name, ": ", why);
+            continue;
+        }
+        INFO("on ", std::string(f.name));
+        body(**core);
+        CHECK((*core)->descriptors().open() == 0);  // nothing leaked
+    }
+}
+template <class Body>
+void each(Body body) {
+    each(std::move(body), [](ringlet::core_options&) {});
+}
+
+/// The same, `body` being a coroutine: `[](ringlet::core&) -> ringlet::task<>`.
+template <class Body>
+void each_task(Body body) {
+    each([&](ringlet::core& c) { ringlet::block_on(c, body(c)); });
+}
+
+/// The same under a virtual clock: time jumps to the next timer when nothing else can happen, and
+/// the test aborts with a message when nothing could ever happen again.
+template <class Body>
+void each_virtual(Body body) {
+    ringlet::manual_clock clock;
+    each([&](ringlet::core& c) { ringlet::block_on(c, body(c, clock)); },
+         [&](ringlet::core_options& o) { o.clock = &clock; });
+}
+
+/// Two ends of one connection on the current core.
+struct pair {
+    ringlet::tcp_stream client;
+    ringlet::tcp_stream server;
+};
+inline ringlet::task<pair> connected() {
+    auto door = ringlet::tcp_listener::bind("127.0.0.1:0").value();
+    auto [client, server] = co_await ringlet::all_of(
+        ringlet::tcp_stream::connect(door.local_name()), door.next());
+    pair both{std::move(client).value(), std::move(server).value()};
+    co_return both;
+}
+
+}  // namespace flavours
