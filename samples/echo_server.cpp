@@ -1,1 +1,136 @@
-int main(){}
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+/// Sends back what it receives. The whole server is session() and serve(); the rest is the command
+/// line and what to say when the address cannot be had.
+
+#include "common/options.hpp"
+
+#include <ringlet/ringlet.hpp>
+
+#include <fmt/format.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdio>
+#include <optional>
+#include <span>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+struct settings {
+    ringlet::address listen = ringlet::address::loopback_v4(7000);
+    std::uint64_t max_connections = 0;  // 0: no limit
+    ringlet::nanoseconds idle = 60s;
+    ringlet::run_options run;
+};
+
+constexpr ringlet::nanoseconds for_ever = std::chrono::hours(24 * 365 * 100);
+
+/// Ends when the peer has sent everything, when nothing moves for `idle`, when the connection fails,
+/// or at a stop of the program once everything received has been sent back.
+ringlet::task<> session(ringlet::tcp_stream peer, ringlet::nanoseconds idle,
+                        ringlet::semaphore::permit /*given back with the frame*/) {
+    std::array<std::byte, 4096> room;
+    while (auto got = co_await peer.recv(room).within(idle).or_stop()) {
+        const auto bytes = std::span(room).first(*got);
+        if (!co_await peer.send_all(bytes).within(idle)) co_return;
+    }
+}
+
+/// What this core may have open at once: its part of --max-connections.
+std::size_t permits(const settings& set) {
+    if (set.max_connections == 0) return SIZE_MAX;
+    const std::size_t cores = ringlet::core_count();
+    return set.max_connections / cores + (ringlet::core_index() < set.max_connections % cores);
+}
+
+ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
+    ringlet::semaphore room(permits(set));
+    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
+        // The permit first: who finds no room waits in the backlog, not in this process.
+        while (auto permit = co_await room.acquire()) {
+            auto peer = co_await door.next();
+            if (!peer) break;
+            sessions.start(session(std::move(*peer), set.idle, std::move(*permit)));
+        }
+    });
+}
+
+void say_listening(const ringlet::tcp_listener& door) {
+    const ringlet::core& here = ringlet::here();
+    std::string line = fmt::format("ringlet: listening on {} backend={} cores={}",
+                                   door.local_name().to_string(), to_string(here.backend()),
+                                   ringlet::core_count());
+    if (!here.fallback_reason().empty())
+        line += fmt::format(" reason=\"{}\"", here.fallback_reason());
+    std::puts(line.c_str());
+    std::fflush(stdout);
+}
+
+/// What to do about an address that cannot be had.
+std::string remedy(const std::error_code& error, const ringlet::address& wanted) {
+    if (error == std::errc::address_in_use)
+        return fmt::format("see who holds it with `ss -ltnp 'sport = :{}'`, or give --listen another "
+                           "port", wanted.port());
+    if (error == std::errc::permission_denied)
+        return "ports below 1024 need CAP_NET_BIND_SERVICE; give --listen a higher one";
+    if (error == std::errc::address_not_available)
+        return "no interface of this machine has this address: `ip addr` lists those there are";
+    if (error == std::errc::too_many_files_open)
+        return "raise the limit of open files with `ulimit -n`";
+    return "give --listen another address";
+}
+
+void say_why_not(const std::error_code& error, const ringlet::address& wanted) {
+    fmt::print(stderr, "echo_server: cannot listen on {}: {}; {}\n", wanted.to_string(),
+               error.message(), remedy(error, wanted));
+}
+
+settings read_command_line(int argc, char** argv) {
+    settings set;
+    unsigned accept = 0;
+    samples::command_line line("echo_server", "Sends back what it receives, until SIGINT or SIGTERM.");
+    line.address("listen", set.listen, "where to listen (default 127.0.0.1:7000); port 0 picks one");
+    line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
+    line.backend(set.run.core.backend);
+    line.number("max-connections", set.max_connections, 1, 100'000'000,
+                "sessions at once, shared out over the cores; more wait (default: no limit)");
+    line.seconds("idle", set.idle, 0, 1e6, "ends a session in which nothing moves; 0: never (default 60)");
+    line.seconds("grace", set.run.grace, 0, 1e6, "time for sessions to finish at a stop (default 5)");
+    line.choice("accept", {"each", "one"}, accept,
+                "each core accepts for itself (default), or core 0 deals out in turn");
+    line.parse(argc, argv);
+    if (set.idle == 0s) set.idle = for_ever;
+    if (set.max_connections != 0 && set.max_connections < set.run.cores)
+        line.refuse(fmt::format("--max-connections `{}`: there are {} cores and each needs one; raise "
+                                "it or lower --cores", set.max_connections, set.run.cores));
+    using mode = ringlet::run_options::accept_mode;
+    set.run.accept = accept == 0 ? mode::each_core : mode::one_core;
+    return set;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const settings set = read_command_line(argc, argv);
+    std::atomic<bool> unusable{false};
+    const int code = ringlet::run(set.run, [&]() -> ringlet::task<> {
+        auto door = ringlet::tcp_listener::bind(set.listen);
+        if (!door) {
+            if (!unusable.exchange(true)) say_why_not(door.error(), set.listen);
+            ringlet::stop();  // a server on some of its cores is none
+            co_return;
+        }
+        if (ringlet::core_index() == 0) say_listening(*door);
+        co_await serve(std::move(*door), set);
+    });
+    return unusable ? samples::exit_bad_input : code;
+}

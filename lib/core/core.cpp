@@ -5,6 +5,7 @@
 
 #include <ringlet/base/frame.hpp>
 #include <core/user_data.hpp>
+#include <kernel/fault.hpp>
 #include <kernel/poller.hpp>
 #include <kernel/probe.hpp>
 #include <kernel/ring.hpp>
@@ -194,6 +195,18 @@ std::string core::describe() const {
     return ring_ ? ring_->describe() : std::string("edge-triggered");
 }
 
+core_stats core::stats() const noexcept {
+    core_stats all = stats_;
+    all.timers_fired = timers_.fired();
+    if (ring_) {
+        all.enters = ring_->enters;
+        all.submitted = ring_->submitted;
+    } else {
+        all.enters = poller_->waits;
+    }
+    return all;
+}
+
 std::uint64_t core::now_ns() noexcept { return clock_->now_ns(); }
 
 result<void> core::post(const message& m) noexcept {
@@ -302,7 +315,6 @@ void core::run_edges() {
          --left) {
         completion& c = *edges_.pop_front();
         c.at = completion::phase::parked;
-        ++stats_.attempts;
         const int value = c.kind->attempt(c);
         if (value == -EAGAIN && c.ending == 0) continue;
         c.answer = value == -EAGAIN ? -ECANCELED : value;
@@ -316,6 +328,8 @@ void core::run_edges() {
 void core::reap_ring() noexcept {
     stats_.completed += ring_->reap([this](std::uint64_t data, int res, std::uint32_t flags) {
         completion* c = completion_of(data);
+        if (tag_of(data) == kernel::tag::completion)
+            if (const int error = kernel::fault::injected("cqe")) res = -error;
         switch (tag_of(data)) {
             case kernel::tag::completion:
                 --in_flight;
@@ -345,6 +359,7 @@ int core::poll_edges(std::int64_t timeout_ns) noexcept {
             return;
         }
         auto& d = *static_cast<descriptor*>(data);
+        ++stats_.edges;
         constexpr std::uint32_t ended = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
         if (events & (ended | EPOLLPRI)) d.trust_short = false;
         if (events & (EPOLLIN | ended | EPOLLPRI)) d.readable = true;
@@ -381,7 +396,6 @@ void core::enter_kernel(bool may_sleep) {
     if (limit != 0 && !bell_.about_to_sleep()) limit = 0;
     bool nothing_came = false;
     if (ring_ != nullptr) {
-        ++stats_.enters;
         const unsigned wanted = limit == 0 ? 0 : options_.wait.wait_count;
         ring_->enter(wanted, limit, options_.wait.min_wait.count());
         if (ring_->overflown()) ++stats_.overflows;
@@ -389,7 +403,6 @@ void core::enter_kernel(bool may_sleep) {
         reap_ring();
         nothing_came = stats_.completed == before;
     } else {
-        ++stats_.enters;
         nothing_came = poll_edges(limit) <= 0;
     }
     bell_.awake();
@@ -399,17 +412,27 @@ void core::enter_kernel(bool may_sleep) {
     }
 }
 
-void core::edge_queue::push_back(completion* c) {
-    if (count_ == capacity_) {
-        const std::size_t larger = capacity_ == 0 ? 64 : capacity_ * 2;
-        auto moved = std::make_unique<completion*[]>(larger);
-        for (std::size_t i = 0; i < count_; ++i) moved[i] = items_[(head_ + i) & (capacity_ - 1)];
-        items_ = std::move(moved);
-        capacity_ = larger;
-        head_ = 0;
+int core::register_descriptor(descriptor& d) noexcept {
+    if (d.registered) return 0;
+    try {
+        edges_.reserve(2 * descriptors_->open());  // a reader and a writer each
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
     }
-    items_[(head_ + count_) & (capacity_ - 1)] = c;
-    ++count_;
+    const int error = poller_->add(d.fd, &d);
+    ++stats_.registrations;
+    d.registered = error == 0;
+    return error;
+}
+
+void core::edge_queue::reserve(std::size_t count) {
+    if (count <= capacity_) return;
+    const std::size_t larger = std::bit_ceil(std::max<std::size_t>(count, 64));
+    auto moved = std::make_unique<completion*[]>(larger);
+    for (std::size_t i = 0; i < count_; ++i) moved[i] = items_[(head_ + i) & (capacity_ - 1)];
+    items_ = std::move(moved);
+    capacity_ = larger;
+    head_ = 0;
 }
 
 completion* core::edge_queue::pop_front() noexcept {

@@ -8,23 +8,32 @@
 #include <kernel/poller.hpp>
 #include <kernel/sys.hpp>
 
+#include <new>
+
 namespace ringlet {
 
 void descriptor::wake_closer() noexcept {
     if (!busy()) here().make_ready(*std::exchange(closer, nullptr));
 }
 
-descriptor& descriptor_pool::take(int fd) {
-    if (free_ == nullptr) {
-        auto& fresh = *blocks_.emplace_back(std::make_unique<std::array<descriptor, block>>());
-        for (descriptor& d : fresh) d.next_free = std::exchange(free_, &d);
-    }
+descriptor* descriptor_pool::take(int fd) noexcept {
+    if (free_ == nullptr && !grow()) return nullptr;
     descriptor& taken = *free_;
     free_ = taken.next_free;
     taken = descriptor();
     taken.fd = fd;
     ++open_;
-    return taken;
+    return &taken;
+}
+
+bool descriptor_pool::grow() noexcept {
+    try {
+        auto& fresh = *blocks_.emplace_back(std::make_unique<std::array<descriptor, block>>());
+        for (descriptor& d : fresh) d.next_free = std::exchange(free_, &d);
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
 }
 
 void descriptor_pool::give_back(descriptor& d) noexcept {
@@ -33,7 +42,9 @@ void descriptor_pool::give_back(descriptor& d) noexcept {
     --open_;
 }
 
-owned_descriptor::owned_descriptor(int fd) : descriptor_(&here().descriptors().take(fd)) {}
+owned_descriptor::owned_descriptor(int fd) noexcept : descriptor_(here().descriptors().take(fd)) {
+    if (descriptor_ == nullptr) sys::close(fd);
+}
 
 int owned_descriptor::release() noexcept {
     if (descriptor_ == nullptr) return -1;

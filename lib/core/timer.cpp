@@ -63,6 +63,7 @@ void timer_wheel::advance(std::uint64_t now_ns) noexcept {
         while (!dealt.empty()) {
             auto& t = static_cast<timer&>(dealt.pop_front());
             if (next.level == 0 || (t.when + ((1ULL << tick_shift) - 1)) >> tick_shift <= tick_) {
+                ++fired_;
                 t.fire(t);
             } else {
                 place(t);

@@ -115,7 +115,7 @@ void acceptor::wait(next_op& waiter) noexcept {
     waiting_ = &waiter;
     if (home_.ring() != nullptr || !socket_ || pause_.linked()) return;
     sit();
-    if (const int error = detail::registered(home_, *socket_); error != 0) absorb(error);
+    if (const int error = home_.register_descriptor(*socket_); error != 0) absorb(error);
 }
 
 /// epoll: one connection, past those that failed on their own.
@@ -261,7 +261,7 @@ void acceptor::pause::over(timer& t) noexcept {
     } else if (a.waiting_ != nullptr || a.shared_ != nullptr) {
         a.sit();
         if (a.at != phase::edge) a.home_.queue_attempt(a);
-        static_cast<void>(detail::registered(a.home_, *a.socket_));
+        static_cast<void>(a.home_.register_descriptor(*a.socket_));
     }
 }
 
@@ -299,6 +299,14 @@ void acceptor::retire() noexcept {
     delete this;
 }
 
+namespace {
+result<tcp_stream> adopted(int fd) noexcept {
+    owned_descriptor socket(fd);
+    if (!socket) return std::make_error_code(std::errc::not_enough_memory);
+    return tcp_stream(std::move(socket));
+}
+}  // namespace
+
 // ---- the operations -----------------------------------------------------------------------------
 
 bool next_op::start(cancel_scope& context) noexcept {
@@ -322,7 +330,7 @@ result<tcp_stream> next_op::await_resume() noexcept {
         if (at == phase::ready && acceptor_ != nullptr) acceptor_->waiter_left();
         return answer::to_error(answer);
     }
-    return tcp_stream(owned_descriptor(answer));
+    return adopted(answer);
 }
 
 descriptor& accept_op::target() const noexcept { return acceptor_->socket(); }
@@ -335,7 +343,7 @@ int accept_op::attempt() noexcept {
 }
 result<tcp_stream> accept_op::finish(int answer) noexcept {
     if (answer < 0) return answer::to_error(answer);
-    return tcp_stream(owned_descriptor(answer));
+    return adopted(answer);
 }
 
 template class operation<accept_op>;

@@ -18,6 +18,7 @@ int connect_op::open() noexcept {
     const int fd = sys::socket(peer_.family(), nonblocking(here()));
     if (fd < 0) return fd;
     socket_ = owned_descriptor(fd);
+    if (!socket_) return -ENOMEM;
     return apply(options_, fd);
 }
 

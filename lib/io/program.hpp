@@ -23,6 +23,7 @@ struct shared_port {
 
     std::mutex binding;          ///< held by the core that binds; the others then take `local`
     bool bound = false;
+    bool waited = false;         ///< one core has tried for listen_options::retry: enough for all
     address local;
     /// With one accepting core: each core's listener (its own thread's to read and write), and how
     /// many connections it has been dealt and not taken yet.

@@ -21,14 +21,6 @@ namespace detail {
 template <class Op>
 concept advances = requires(Op& op) { op.advance(0); };
 
-/// Lets `d` be found by its edges; 0 or -errno.
-inline int registered(core& c, descriptor& d) noexcept {
-    if (d.registered) return 0;
-    const int error = c.poller()->add(d.fd, &d);
-    d.registered = error == 0;
-    return error;
-}
-
 template <class Op>
 struct kind_of {
     static void cancel(core& c, completion& waiting) noexcept {
@@ -85,10 +77,9 @@ bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
         detail::kind_of<Op>::submit(c, op);
     } else {
         d.must_be_free(Op::seat);
-        ++c.counters().attempts;
         answer = op.attempt();
         if (answer == -EAGAIN) {
-            if (const int error = detail::registered(c, d); error != 0) answer = error;
+            if (const int error = c.register_descriptor(d); error != 0) answer = error;
         }
         if (answer != -EAGAIN && c.spend()) return false;
         d.sit(Op::seat, *this);

@@ -12,6 +12,7 @@
 #include <netinet/tcp.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace ringlet {
 
@@ -88,9 +89,11 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
     owned_descriptor socket;
     if (!fed || !port.bound) {
         int error = 0;
+        listen_options patience = options;
+        if (std::exchange(port.waited, true)) patience.retry = nanoseconds(0);
         unique_fd fd = port.bound
                            ? open_listener(port.local, options, true, nonblocking(c), error)
-                           : open_patiently(c, local, options, !fed, error);
+                           : open_patiently(c, local, patience, !fed, error);
         if (!fd) return answer::to_error(error);
         if (!port.bound) port.local = name_of(fd.get(), local);
         port.bound = true;

@@ -16,12 +16,10 @@ std::unique_ptr<poller> poller::make(int& error) {
 }
 
 int poller::add(int fd, void* data, std::uint32_t events) noexcept {
-    ++registrations;
     return sys::epoll_add(epoll_.get(), fd, events, data);
 }
 
 void poller::remove(int fd) noexcept {
-    ++registrations;
     static_cast<void>(sys::epoll_remove(epoll_.get(), fd));
 }
 

@@ -34,7 +34,6 @@ public:
         return count;
     }
     std::uint64_t waits = 0;
-    std::uint64_t registrations = 0;
 
 private:
     explicit poller(int fd);

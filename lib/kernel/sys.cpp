@@ -3,6 +3,8 @@
 
 #include <kernel/sys.hpp>
 
+#include <kernel/fault.hpp>
+
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/epoll.h>
@@ -37,31 +39,44 @@ constexpr int quiet = MSG_NOSIGNAL | MSG_DONTWAIT;
 }  // namespace
 
 int recv(int fd, void* room, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("recv")) return -error;
     return retried([&] { return ::recv(fd, room, size, MSG_DONTWAIT); });
 }
 int send(int fd, const void* data, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("send")) return -error;
     return retried([&] { return ::send(fd, data, size, quiet); });
 }
 int sendmsg(int fd, const msghdr* message) noexcept {
+    if (const int error = kernel::fault::injected("sendmsg")) return -error;
     return retried([&] { return ::sendmsg(fd, message, quiet); });
 }
 int accept(int fd, bool nonblocking) noexcept {
+    if (const int error = kernel::fault::injected("accept")) return -error;
     const int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
     return retried([&] { return ::accept4(fd, nullptr, nullptr, flags); });
 }
 int connect(int fd, const void* address, unsigned size) noexcept {
+    if (const int error = kernel::fault::injected("connect")) return -error;
     // Not retried: after EINTR the connection goes on by itself (connect(2)).
     return checked(::connect(fd, static_cast<const sockaddr*>(address), size));
 }
 int socket(int family, bool nonblocking) noexcept {
+    if (const int error = kernel::fault::injected("socket")) return -error;
     const int type = SOCK_STREAM | SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
     return checked(::socket(family, type, 0));
 }
 int bind(int fd, const void* address, unsigned size) noexcept {
+    if (const int error = kernel::fault::injected("bind")) return -error;
     return checked(::bind(fd, static_cast<const sockaddr*>(address), size));
 }
-int listen(int fd, int backlog) noexcept { return checked(::listen(fd, backlog)); }
-int shutdown(int fd, int how) noexcept { return checked(::shutdown(fd, how)); }
+int listen(int fd, int backlog) noexcept {
+    if (const int error = kernel::fault::injected("listen")) return -error;
+    return checked(::listen(fd, backlog));
+}
+int shutdown(int fd, int how) noexcept {
+    if (const int error = kernel::fault::injected("shutdown")) return -error;
+    return checked(::shutdown(fd, how));
+}
 int set_option(int fd, int level, int name, int value) noexcept {
     return checked(::setsockopt(fd, level, name, &value, sizeof value));
 }
@@ -87,7 +102,10 @@ int set_nonblocking(int fd) noexcept {
     const int flags = checked(::fcntl(fd, F_GETFL));
     return flags < 0 ? flags : checked(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
-int event_fd() noexcept { return checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)); }
+int event_fd() noexcept {
+    if (const int error = kernel::fault::injected("event_fd")) return -error;
+    return checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
 void ring_bell(int fd) noexcept {
     const int kept = errno;
     const std::uint64_t one = 1;
@@ -95,8 +113,12 @@ void ring_bell(int fd) noexcept {
     errno = kept;
 }
 
-int epoll_create() noexcept { return checked(::epoll_create1(EPOLL_CLOEXEC)); }
+int epoll_create() noexcept {
+    if (const int error = kernel::fault::injected("epoll_create")) return -error;
+    return checked(::epoll_create1(EPOLL_CLOEXEC));
+}
 int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept {
+    if (const int error = kernel::fault::injected("epoll_add")) return -error;
     epoll_event event{};
     event.events = events;
     event.data.ptr = data;

@@ -30,8 +30,8 @@ struct core_stats {
     std::uint64_t enters = 0;       ///< io_uring_enter or epoll_wait calls
     std::uint64_t submitted = 0;    ///< SQEs (io_uring)
     std::uint64_t completed = 0;    ///< CQEs (io_uring)
-    std::uint64_t attempts = 0;     ///< non-blocking system calls of operations (epoll)
     std::uint64_t registrations = 0;///< epoll_ctl calls
+    std::uint64_t edges = 0;        ///< descriptors with something new (epoll)
     std::uint64_t parks = 0;        ///< operations that had to wait for an edge (epoll)
     std::uint64_t resumes = 0;      ///< coroutines resumed by the loop
     std::uint64_t timers_fired = 0;
@@ -70,7 +70,7 @@ public:
     }
     /// What the ring got, for start lines and doctor: `deferred-taskrun single-issuer ...`.
     [[nodiscard]] std::string describe() const;
-    [[nodiscard]] const core_stats& stats() const noexcept { return stats_; }
+    [[nodiscard]] core_stats stats() const noexcept;
     /// True until the loop has gone to the kernel for the first time.
     [[nodiscard]] bool starting() const noexcept { return stats_.turns == 0; }
 
@@ -129,10 +129,14 @@ public:
         return true;
     }
     /// epoll: the descriptor of `c` had an edge.
+    /// There is room for every edge: register_descriptor() made it.
     void queue_attempt(completion& c) noexcept {
         c.at = completion::phase::edge;
         edges_.push_back(&c);
     }
+
+    /// epoll: lets `d` be found by its edges, once for all; 0 or -errno.
+    [[nodiscard]] int register_descriptor(descriptor& d) noexcept;
 
     [[nodiscard]] kernel::ring* ring() noexcept { return ring_.get(); }
     [[nodiscard]] kernel::poller* poller() noexcept { return poller_.get(); }
@@ -172,7 +176,12 @@ private:
     /// completion stays in its scope's list, so that it can still be cancelled.
     class edge_queue {
     public:
-        void push_back(completion* c);
+        /// Room for `count` at once; throws std::bad_alloc.
+        void reserve(std::size_t count);
+        void push_back(completion* c) noexcept {
+            items_[(head_ + count_) & (capacity_ - 1)] = c;
+            ++count_;
+        }
         [[nodiscard]] completion* pop_front() noexcept;
         [[nodiscard]] std::size_t size() const noexcept { return count_; }
 

@@ -61,11 +61,14 @@ struct descriptor {
 /// A core's descriptors, in blocks that never move.
 class descriptor_pool {
 public:
-    [[nodiscard]] descriptor& take(int fd);
+    /// Null when there is no memory.
+    [[nodiscard]] descriptor* take(int fd) noexcept;
     void give_back(descriptor& d) noexcept;
     [[nodiscard]] std::size_t open() const noexcept { return open_; }
 
 private:
+    [[nodiscard]] bool grow() noexcept;
+
     static constexpr std::size_t block = 64;
     std::vector<std::unique_ptr<std::array<descriptor, block>>> blocks_;
     descriptor* free_ = nullptr;
@@ -77,8 +80,9 @@ private:
 class owned_descriptor {
 public:
     owned_descriptor() noexcept = default;
-    /// Takes ownership of `fd`, on the current core.
-    explicit owned_descriptor(int fd);
+    /// Takes ownership of an open `fd`, on the current core. Empty, with `fd` closed, when there is
+    /// no memory for its record.
+    explicit owned_descriptor(int fd) noexcept;
     owned_descriptor(owned_descriptor&& other) noexcept
         : descriptor_(std::exchange(other.descriptor_, nullptr)) {}
     owned_descriptor& operator=(owned_descriptor&& other) noexcept {

@@ -43,6 +43,7 @@ public:
     [[nodiscard]] std::uint64_t next_ns() noexcept;
     /// Fires everything due at `now_ns`, in order of time.
     void advance(std::uint64_t now_ns) noexcept;
+    [[nodiscard]] std::uint64_t fired() const noexcept { return fired_; }
 
 private:
     static constexpr unsigned tick_shift = 16;
@@ -59,6 +60,7 @@ private:
     [[nodiscard]] bool next_due(due& out) noexcept;
 
     link_list fresh_;
+    std::uint64_t fired_ = 0;
     std::uint64_t tick_ = 0;  // everything before and at this tick has been dealt with
     std::array<std::uint64_t, levels> occupied_{};
     std::array<std::array<link_list, slots>, levels> wheel_;

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+/// Says what this machine offers to ringlet, what ringlet would make of it, and what to type where a
+/// limit is low. That io_uring is refused is an answer, not a failure: the exit code is 0.
+
+#include "common/options.hpp"
+
+#include <ringlet/ringlet.hpp>
+
+#include <fmt/format.h>
+#include <sched.h>
+#include <sys/resource.h>
+#include <sys/utsname.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <fstream>
+#include <optional>
+#include <sstream>
+#include <string>
+#include <string_view>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+namespace {
+
+/// One thing looked at. With a remedy when it should be different.
+struct row {
+    row(std::string n, std::string v, std::string r = {})
+        : name(std::move(n)), value(std::move(v)), remedy(std::move(r)) {}
+    std::string name;
+    std::string value;
+    std::string remedy;
+};
+
+struct section {
+    section(std::string k, std::string t, std::vector<row> r)
+        : key(std::move(k)), title(std::move(t)), rows(std::move(r)) {}
+    std::string key;
+    std::string title;
+    std::vector<row> rows;
+};
+
+// ---- what /proc and the kernel say ---------------------------------------------------------------
+
+/// The first line of a small file; nothing when it cannot be read.
+std::optional<std::string> first_line(const char* path) {
+    std::ifstream file(path);
+    std::string line;
+    if (!std::getline(file, line)) return std::nullopt;
+    return line;
+}
+
+/// What stands behind `name:` in /proc/self/status.
+std::string status_of(std::string_view name) {
+    std::ifstream file("/proc/self/status");
+    for (std::string line; std::getline(file, line);) {
+        if (!line.starts_with(name) || line.size() <= name.size() || line[name.size()] != ':')
+            continue;
+        const auto begin = line.find_first_not_of(" \t", name.size() + 1);
+        return begin == std::string::npos ? std::string() : line.substr(begin);
+    }
+    return {};
+}
+
+std::optional<std::uint64_t> number_in(const char* path) {
+    const auto line = first_line(path);
+    if (!line) return std::nullopt;
+    try {
+        return std::stoull(*line);
+    } catch (const std::exception&) {
+        return std::nullopt;  // `max` in a cgroup's file
+    }
+}
+
+bool may_lock_memory() {
+    constexpr unsigned cap_ipc_lock = 14;
+    const std::string effective = status_of("CapEff");
+    return !effective.empty() && (std::stoull(effective, nullptr, 16) >> cap_ipc_lock & 1) != 0;
+}
+
+unsigned usable_cpus() {
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 1;
+}
+
+std::string text_of(rlim_t limit) {
+    return limit == RLIM_INFINITY ? "unlimited" : std::to_string(limit);
+}
+
+// ---- the machine ---------------------------------------------------------------------------------
+
+row seccomp_row() {
+    const std::string mode = status_of("Seccomp");
+    if (mode == "0") return {"seccomp", "off"};
+    if (mode == "1") return {"seccomp", "strict"};
+    if (mode == "2") return {"seccomp", "a filter is in force"};
+    return {"seccomp", "unknown"};
+}
+
+row disabled_row() {
+    const auto value = first_line("/proc/sys/kernel/io_uring_disabled");
+    if (!value) return {"kernel.io_uring_disabled", "no such sysctl (Linux before 6.6)"};
+    if (*value == "0") return {"kernel.io_uring_disabled", "0: allowed to all"};
+    const std::string allow = "sysctl -w kernel.io_uring_disabled=0";
+    if (*value == "2") return {"kernel.io_uring_disabled", "2: refused to all", allow};
+    const std::string group = first_line("/proc/sys/kernel/io_uring_group").value_or("-1");
+    return {"kernel.io_uring_disabled",
+            fmt::format("{}: only with CAP_SYS_ADMIN or in group {}", *value, group), allow};
+}
+
+section machine() {
+    utsname names{};
+    uname(&names);
+    const unsigned cpus = usable_cpus();
+    std::vector<row> rows;
+    rows.emplace_back("kernel", fmt::format("{} {}", names.release, names.machine));
+    rows.emplace_back("cpus", fmt::format("{} that this process may use", cpus));
+    rows.push_back(disabled_row());
+    rows.push_back(seccomp_row());
+    rows.emplace_back("no_new_privs", status_of("NoNewPrivs") == "1" ? "on" : "off");
+    return {"machine", "This machine", std::move(rows)};
+}
+
+// ---- what ringlet makes of it --------------------------------------------------------------------
+
+struct decision {
+    std::string backend;  ///< empty: a program would not start
+    std::string why;
+};
+
+decision decide() {
+    std::string why;
+    const auto choice = ringlet::choose_backend(ringlet::core_options(), &why);
+    if (!choice) return {.backend = {}, .why = why};
+    const char* variable = std::getenv("RINGLET_BACKEND");
+    const bool asked = variable != nullptr && *variable != '\0';
+    std::string reason = choice->fallback_reason;
+    if (reason.empty())
+        reason = asked ? fmt::format("RINGLET_BACKEND is `{}`", variable) : "the kernel grants a ring";
+    return {.backend = std::string(to_string(choice->chosen)), .why = std::move(reason)};
+}
+
+section ringlet_would(const decision& d) {
+    std::vector<row> rows;
+    rows.emplace_back("version", RINGLET_VERSION_STRING);
+    rows.emplace_back("backend `auto`", d.backend.empty() ? "none: a program ends with code 2" : d.backend);
+    rows.emplace_back("because", d.why);
+    return {"ringlet", "What ringlet would do", std::move(rows)};
+}
+
+/// What a core made this way says of itself, or why it cannot be made.
+std::string try_core(ringlet::backend backend, ringlet::ring_flavour flavour) {
+    ringlet::core_options options;
+    options.backend = backend;
+    options.flavour = flavour;
+    std::string why;
+    const auto made = ringlet::core::make(options, &why);
+    return made ? (*made)->describe() : "refused: " + why;
+}
+
+section loops() {
+    using ringlet::backend;
+    using ringlet::ring_flavour;
+    std::vector<row> rows;
+    rows.emplace_back("io_uring deferred", try_core(backend::uring, ring_flavour::deferred));
+    rows.emplace_back("io_uring cooperative", try_core(backend::uring, ring_flavour::cooperative));
+    rows.emplace_back("io_uring plain", try_core(backend::uring, ring_flavour::plain));
+    rows.emplace_back("epoll", try_core(backend::epoll, ring_flavour::best));
+    return {"loops", "Each kind of loop, tried", std::move(rows)};
+}
+
+/// The features that a ring's own description names.
+section features() {
+    const std::string words =
+        " " + try_core(ringlet::backend::uring, ringlet::ring_flavour::best) + " ";
+    std::vector<row> rows;
+    const auto add = [&](const char* word, const char* since) {
+        const bool there = words.find(fmt::format(" {} ", word)) != std::string::npos;
+        rows.emplace_back(word, there ? "yes" : fmt::format("no (Linux {})", since));
+    };
+    add("defer-taskrun", "6.1");
+    add("single-issuer", "6.0");
+    add("registered-ring", "5.18");
+    add("min-wait", "6.12");
+    add("no-iowait", "6.15");
+    add("capped-workers", "5.15");
+    return {"features", "What the best ring uses", std::move(rows)};
+}
+
+// ---- limits --------------------------------------------------------------------------------------
+
+constexpr std::uint64_t many_files = 65536;
+constexpr std::uint64_t much_locked = 64 << 20;
+constexpr std::uint64_t long_queue = 4096;
+constexpr std::uint64_t many_ports = 28000;
+
+row open_files() {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    std::string value = fmt::format("{}, up to {} without root: ringlet raises it to that", text_of(limit.rlim_cur),
+                                    text_of(limit.rlim_max));
+    if (limit.rlim_max >= many_files) return {"open files", std::move(value)};
+    return {"open files", std::move(value),
+            "ulimit -n 1048576 (as root; LimitNOFILE=1048576 for systemd, --ulimit "
+            "nofile=1048576 for docker)"};
+}
+
+row locked_memory() {
+    rlimit limit{};
+    getrlimit(RLIMIT_MEMLOCK, &limit);
+    std::string value = text_of(limit.rlim_cur) + (limit.rlim_cur == RLIM_INFINITY ? "" : " bytes");
+    if (may_lock_memory()) return {"locked memory", value + ", and not counted: CAP_IPC_LOCK"};
+    if (limit.rlim_cur >= much_locked) return {"locked memory", std::move(value)};
+    return {"locked memory", std::move(value),
+            "ulimit -l unlimited (as root; LimitMEMLOCK=infinity for systemd, --ulimit memlock=-1 "
+            "for docker)"};
+}
+
+/// A sysctl that should be at least `enough`.
+row at_least(const char* name, const char* path, std::uint64_t enough, const char* meaning) {
+    const auto value = number_in(path);
+    if (!value) return {name, "cannot be read"};
+    row r(name, fmt::format("{}: {}", *value, meaning));
+    if (*value < enough) r.remedy = fmt::format("sysctl -w {}={}", name, enough);
+    return r;
+}
+
+row local_ports() {
+    constexpr const char* name = "net.ipv4.ip_local_port_range";
+    std::istringstream text(first_line("/proc/sys/net/ipv4/ip_local_port_range").value_or(""));
+    std::uint64_t first = 0;
+    std::uint64_t last = 0;
+    if (!(text >> first >> last) || last < first) return {name, "cannot be read"};
+    const std::uint64_t ports = last - first + 1;
+    row r(name, fmt::format("{} to {}: {} connections out to one address", first, last, ports));
+    if (ports < many_ports) r.remedy = fmt::format("sysctl -w {}=\"10240 65535\"", name);
+    return r;
+}
+
+/// Whichever limit on threads is met first.
+row threads() {
+    rlimit limit{};
+    getrlimit(RLIMIT_NPROC, &limit);
+    std::uint64_t least = limit.rlim_cur;
+    std::string whose = "ulimit -u";
+    const auto lower = [&](const char* name, const char* path) {
+        const auto value = number_in(path);
+        if (!value || *value >= least) return;
+        least = *value;
+        whose = name;
+    };
+    lower("kernel.threads-max", "/proc/sys/kernel/threads-max");
+    lower("kernel.pid_max", "/proc/sys/kernel/pid_max");
+    lower("the cgroup's pids.max", "/sys/fs/cgroup/pids.max");
+    const ringlet::core_options defaults;
+    const std::uint64_t needed =
+        usable_cpus() * (1ULL + defaults.bounded_workers + defaults.unbounded_workers);
+    row r("threads", fmt::format("{} by {}; ringlet may use {}", least, whose, needed));
+    const std::uint64_t enough = needed + 256;
+    if (least >= enough) return r;
+    if (whose == "ulimit -u") r.remedy = fmt::format("ulimit -u {} (as root)", enough);
+    if (whose.starts_with("kernel.")) r.remedy = fmt::format("sysctl -w {}={}", whose, enough);
+    if (r.remedy.empty())
+        r.remedy = fmt::format("TasksMax={} for systemd, --pids-limit {} for docker", enough, enough);
+    return r;
+}
+
+section limits() {
+    std::vector<row> rows;
+    rows.push_back(open_files());
+    rows.push_back(locked_memory());
+    rows.push_back(threads());
+    rows.push_back(at_least("net.core.somaxconn", "/proc/sys/net/core/somaxconn", long_queue,
+                            "connections that may wait for accept"));
+    rows.push_back(at_least("net.ipv4.tcp_max_syn_backlog", "/proc/sys/net/ipv4/tcp_max_syn_backlog",
+                            1024, "half-open connections before SYN cookies"));
+    rows.push_back(local_ports());
+    rows.push_back(at_least("fs.file-max", "/proc/sys/fs/file-max", 4 * many_files,
+                            "open files of the whole system"));
+    rows.push_back(at_least("fs.nr_open", "/proc/sys/fs/nr_open", many_files,
+                            "the highest `ulimit -n` there can be"));
+    return {"limits", "Limits", std::move(rows)};
+}
+
+// ---- output --------------------------------------------------------------------------------------
+
+std::string quoted(std::string_view text) {
+    std::string out = "\"";
+    for (const char c : text) {
+        if (c == '"' || c == '\\') {
+            out += '\\';
+            out += c;
+        } else if (static_cast<unsigned char>(c) < 0x20) {
+            out += fmt::format("\\u{:04x}", static_cast<unsigned>(c));
+        } else {
+            out += c;
+        }
+    }
+    return out + '"';
+}
+
+void print_json(const decision& d, const std::vector<section>& sections) {
+    std::string out = fmt::format("{{\"auto\": {}, \"reason\": {}",
+                                  d.backend.empty() ? "null" : quoted(d.backend), quoted(d.why));
+    for (const section& s : sections) {
+        out += fmt::format(", {}: {{", quoted(s.key));
+        for (const row& r : s.rows) {
+            if (out.back() != '{') out += ", ";
+            out += fmt::format("{}: {{\"value\": {}, \"remedy\": {}}}", quoted(r.name),
+                               quoted(r.value), r.remedy.empty() ? "null" : quoted(r.remedy));
+        }
+        out += '}';
+    }
+    fmt::print("{}}}\n", out);
+}
+
+void print_text(const std::vector<section>& sections) {
+    std::size_t low = 0;
+    for (const section& s : sections) {
+        fmt::print("{}\n", s.title);
+        for (const row& r : s.rows) {
+            fmt::print("  {:<30} {}\n", r.name, r.value);
+            if (r.remedy.empty()) continue;
+            fmt::print("  {:>30} change it: {}\n", "", r.remedy);
+            ++low;
+        }
+        fmt::print("\n");
+    }
+    fmt::print("{}\n", low == 0 ? std::string("Nothing to change.")
+                                : fmt::format("{} to change for a server with many connections.", low));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    bool json = false;
+    samples::command_line line("doctor",
+                               "Says what this machine offers to ringlet and what ringlet would do.");
+    line.flag("json", json, "the same as one line of JSON");
+    line.parse(argc, argv);
+
+    const decision d = decide();
+    const std::vector<section> sections{machine(), ringlet_would(d), loops(), features(), limits()};
+    if (json) {
+        print_json(d, sections);
+    } else {
+        print_text(sections);
+    }
+    return 0;
+}

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+// Failure sweeps: the n-th system call, or the n-th answer of the ring, or the n-th allocation fails,
+// for n = 1, 2, ... until the scenario passes untouched. Whatever fails, the scenario ends, with an
+// error or without, and nothing is left behind.
+
+#include "flavours.hpp"
+
+#include <ringlet/base/frame.hpp>
+
+#include <kernel/fault.hpp>
+
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+using namespace ringlet;
+
+namespace {
+
+thread_local long allocations_left = -1;  // -1: none fails
+
+}  // namespace
+
+void* operator new(std::size_t size) {
+    if (allocations_left > 0 && --allocations_left == 0) throw std::bad_alloc();
+    if (void* memory = std::malloc(size)) return memory;
+    throw std::bad_alloc();
+}
+void operator delete(void* memory) noexcept { std::free(memory); }
+void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+
+namespace {
+
+struct fault {
+    const char* call;
+    long countdown;
+    int error;
+};
+thread_local fault planned{nullptr, -1, 0};
+
+int fail_planned(const char* call) noexcept {
+    if (planned.countdown <= 0 || std::strcmp(call, planned.call) != 0) return 0;
+    return --planned.countdown == 0 ? planned.error : 0;
+}
+
+task<> serve_one(tcp_listener& door) {
+    std::array<std::byte, 256> room{};
+    auto peer = co_await door.next();
+    if (!peer) co_return;
+    while (auto got = co_await peer->recv(room).within(std::chrono::seconds(5)))
+        if (!co_await peer->send_all(std::span(room).first(*got))) co_return;
+}
+
+task<bool> ask(address where) {
+    std::array<std::byte, 256> room{};
+    auto peer = co_await tcp_stream::connect(where).within(std::chrono::seconds(5));
+    if (!peer) co_return false;
+    for (int i = 0; i < 3; ++i) {
+        if (!co_await peer->send_all("twelve bytes")) co_return false;
+        std::size_t received = 0;
+        while (received < 12) {
+            auto got = co_await peer->recv(room).within(std::chrono::seconds(5));
+            if (!got) co_return false;
+            received += *got;
+        }
+    }
+    co_return true;
+}
+
+/// A server and its client; true when every byte came back.
+task<bool> scenario() {
+    auto door = tcp_listener::bind("127.0.0.1:0", listen_options{.on_absorbed = [](auto&) {}});
+    if (!door) co_return false;
+    bool good = false;
+    co_await with_scope([&](scope& s) -> task<> {
+        s.start(serve_one(*door));
+        good = co_await ask(door->local_name());
+        s.cancel();
+    });
+    co_return good;
+}
+
+/// Runs the scenario with the n-th `call` failing until it is no longer reached; how often it failed.
+long sweep(core& c, const char* call, int error) {
+    for (long n = 1;; ++n) {
+        planned = fault{call, n, error};
+        kernel::fault::hook = fail_planned;
+        const bool good = block_on(c, scenario());
+        kernel::fault::hook = nullptr;
+        INFO(call, " number ", n, " fails with ", std::strerror(error));
+        CHECK(c.descriptors().open() == 0);
+        if (planned.countdown > 0) {  // never reached
+            CHECK(good);
+            return n - 1;
+        }
+        REQUIRE(n < 1000);
+    }
+}
+
+}  // namespace
+
+#ifndef NDEBUG
+TEST_CASE("any system call may fail with any errno and nothing hangs, leaks or crashes") {
+    constexpr std::array errors{EIO, ENOMEM, ENOBUFS, EMFILE, ENFILE, ECONNABORTED, ECONNRESET,
+                                EPIPE, ETIMEDOUT, EPERM, EINVAL};
+    flavours::each([&](core& c) {
+        long reached = 0;
+        for (const int error : errors) {
+            for (const char* call : {"socket", "bind", "listen", "connect", "send"})
+                reached += sweep(c, call, error);
+            reached += sweep(c, "recv", error);
+            reached += sweep(c, "epoll_add", error);
+            if (c.backend() == backend::epoll) reached += sweep(c, "accept", error);
+        }
+        CHECK(reached >= 20);
+    });
+}
+
+TEST_CASE("any answer of the ring may be a failure and nothing hangs, leaks or crashes") {
+    flavours::each([&](core& c) {
+        if (c.backend() != backend::uring) return;
+        for (const int error : {EIO, ENOMEM, ENOBUFS, ECONNRESET, EPIPE, ETIMEDOUT, EPERM, EINVAL})
+            CHECK(sweep(c, "cqe", error) > 3);
+    });
+}
+#endif
+
+TEST_CASE("any allocation may fail: an error or bad_alloc, and nothing leaks or hangs") {
+    flavours::each([&](core& c) {
+        long n = 1;
+        for (;; ++n) {
+            bool good = false;
+            frame::drop_lists();  // every frame from the heap again
+            frame::use_lists();
+            allocations_left = n;
+            try {
+                good = block_on(c, scenario());
+            } catch (const std::bad_alloc&) {
+                good = false;
+            }
+            const bool reached = allocations_left == 0;
+            allocations_left = -1;
+            INFO("allocation number ", n, " failed");
+            CHECK(c.descriptors().open() == 0);
+            if (!reached) {
+                CHECK(good);
+                break;
+            }
+            REQUIRE(n < 1000);
+        }
+        MESSAGE(c.describe(), ": ", n - 1, " allocations failed in turn");
+    });
+}
