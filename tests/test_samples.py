@@ -3,7 +3,7 @@
 # Copyright (c) 2026 The ringlet authors
 """Runs the samples as a user and as an enemy would, on both backends.
 
-usage: test_samples.py --build DIR [--only WORD] [--runs N]
+usage: test_samples.py [--only WORD] [--runs N] PROGRAM... | build/samples
 
 RINGLET_TIME_SCALE stretches every time limit, for sanitizer builds (meson sets it).
 Every wait is for a condition, with a limit; nothing but loopback is used.
@@ -33,6 +33,7 @@ LISTENING = re.compile(r"^ringlet: listening on 127\.0\.0\.1:(\d+) backend=(\S+)
                        r"(?: reason=\"(.+)\")?\n$")
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
+NAMES = ("echo_server", "echo_client", "doctor")
 PROGRAMS: dict[str, str] = {}
 RUNNING: list[subprocess.Popen] = []
 OPTIONS = argparse.Namespace(runs=8)
@@ -871,12 +872,17 @@ def run_case(function, backend: str) -> bool:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--build", type=pathlib.Path, required=True, help="the folder `samples` is in")
+    parser.add_argument("programs", type=pathlib.Path, nargs="+",
+                        help="the samples' programs, or the folder they are in")
     parser.add_argument("--only", default="", metavar="WORD", help="cases whose name contains it")
     parser.add_argument("--runs", type=int, default=8, help="of a stop under load, per backend")
     parser.parse_args(namespace=OPTIONS)
-    for name in ("echo_server", "echo_client", "doctor"):
-        PROGRAMS[name] = str(OPTIONS.build.resolve() / "samples" / name)
+    for path in OPTIONS.programs:
+        for program in ((path / name for name in NAMES) if path.is_dir() else (path,)):
+            PROGRAMS[program.name] = str(program.resolve())
+    for name in NAMES:
+        if not os.access(PROGRAMS.get(name, ""), os.X_OK):
+            parser.error(f"the program {name} is missing")
     files = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
 

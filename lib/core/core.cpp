@@ -245,8 +245,8 @@ void core::turn(const bool& done) {
     read_inbox();
     run_edges();
     run_ready();
-    const bool idle =
-        !done && ready_head_ == nullptr && later_head_ == nullptr && edges_.size() == 0;
+    const bool idle = !done && ready_head_ == nullptr && later_head_ == nullptr &&
+                      edges_.size() == 0 && hopped_.empty();
     enter_kernel(idle);
     if (later_head_ != nullptr) {
         *ready_tail_ = std::exchange(later_head_, nullptr);
@@ -293,14 +293,18 @@ void core::resume(std::coroutine_handle<> first) {
         running = std::exchange(next_, nullptr);
         if (++hops == 4096) {
             // A chain of tasks that end at once would keep the kernel waiting for ever.
-            hop_.waiter = running;
-            make_ready_later(hop_);
+            hopped_.push_back(running);
             return;
         }
     }
 }
 
 void core::run_ready() {
+    if (!hopped_.empty()) [[unlikely]] {
+        hopping_.swap(hopped_);
+        for (std::coroutine_handle<> chain : hopping_) resume(chain);
+        hopping_.clear();
+    }
     for (unsigned left = options_.turn_budget; left > 0 && ready_head_ != nullptr; --left) {
         auto& node = static_cast<ready_node&>(*ready_head_);
         ready_head_ = node.next;

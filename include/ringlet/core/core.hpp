@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 namespace ringlet {
 
@@ -207,7 +208,9 @@ private:
     core_stats stats_;
 
     // What a turn touches.
-    ready_node hop_;
+    // Chains of tasks that had their share of a turn (see resume()), and those being resumed.
+    std::vector<std::coroutine_handle<>> hopped_;
+    std::vector<std::coroutine_handle<>> hopping_;
     timer_wheel timers_;
     clock_source* clock_;
     core_options options_;

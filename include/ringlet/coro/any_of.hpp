@@ -15,15 +15,15 @@ namespace ringlet {
 
 namespace detail {
 
-/// Runs one contestant; the first to end takes the prize and cancels the rest.
+/// Runs one contestant; the first to end, by value or by exception, wins and cancels the rest.
 template <std::size_t Index, class Prize, class T>
 task<void> contend(task<T> contestant, std::optional<Prize>& prize, scope& race) {
     if constexpr (std::is_void_v<T>) {
         co_await std::move(contestant);
-        if (!prize) prize.emplace(std::in_place_index<Index>);
+        if (!prize && !race.failed()) prize.emplace(std::in_place_index<Index>);
     } else {
         T value = co_await std::move(contestant);
-        if (!prize) prize.emplace(std::in_place_index<Index>, std::move(value));
+        if (!prize && !race.failed()) prize.emplace(std::in_place_index<Index>, std::move(value));
     }
     race.cancel();
 }
@@ -44,10 +44,10 @@ task<void> contend_at(std::size_t index, task<T> contestant,
                       std::optional<std::pair<std::size_t, stored<T>>>& prize, scope& race) {
     if constexpr (std::is_void_v<T>) {
         co_await std::move(contestant);
-        if (!prize) prize.emplace(index, std::monostate());
+        if (!prize && !race.failed()) prize.emplace(index, std::monostate());
     } else {
         T value = co_await std::move(contestant);
-        if (!prize) prize.emplace(index, std::move(value));
+        if (!prize && !race.failed()) prize.emplace(index, std::move(value));
     }
     race.cancel();
 }

@@ -87,6 +87,7 @@ public:
     };
     [[nodiscard]] join_awaiter join() noexcept { return join_awaiter(*this); }
 
+    [[nodiscard]] bool failed() const noexcept { return failure_ != nullptr; }
     /// The first failure of a child, taken; null when there was none.
     [[nodiscard]] std::exception_ptr take_failure() noexcept {
         return std::exchange(failure_, nullptr);

@@ -49,7 +49,9 @@ private:
     struct wake_up : timer {
         wake_up(sleep_for& s, std::uint64_t ns) noexcept : timer(fired), sleeper(s), duration(ns) {}
         static void fired(timer& t) noexcept {
-            here().answer(static_cast<wake_up&>(t).sleeper, 0);
+            // A cancel of the same turn may have been faster, and has not been resumed yet.
+            sleep_for& sleeper = static_cast<wake_up&>(t).sleeper;
+            if (sleeper.at == phase::parked) here().answer(sleeper, 0);
         }
         sleep_for& sleeper;
         std::uint64_t duration;
