@@ -6,6 +6,10 @@
 #ifndef RINGLET_BENCH_LIMIT_COMMON_H
 #define RINGLET_BENCH_LIMIT_COMMON_H
 
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE  // accept4, CPU_SET: so this header comes first
+#endif
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <getopt.h>
@@ -27,37 +31,36 @@
 enum {
     exit_failure = 1,
     exit_usage = 2,
-    accept_pause_ms = 100,    // out of descriptors: how long the listener is left alone
-    max_descriptors = 1 << 20, // bounds the table where the hard limit is "infinity"
+    accept_pause_ms = 100,      // out of descriptors: how long the listener is left alone
+    max_descriptors = 1 << 20,  // bounds the table where the hard limit is "infinity"
     max_buffer = 16 << 20,
-    max_buffers = 1 << 15, // the kernel's bound for a provided buffer ring
+    max_buffers = 1 << 15,  // the kernel's bound for a provided buffer ring
 };
 
 struct program {
-    const char *name;
-    const char *backend;
-    const char *techniques[2]; // the first is the default
-    const char *help;
-    bool is_ring; // accepts --buffers and --taskrun
+    const char* name;
+    const char* backend;
+    const char* techniques[2];  // the first is the default
+    const char* help;
+    bool is_ring;  // accepts --buffers and --taskrun
 };
 
 struct options {
     struct sockaddr_in address;
-    const char *technique;
-    const char *taskrun;
-    unsigned buffer; // 0: not given, the server has its own default
+    const char* technique;
+    const char* taskrun;
+    unsigned buffer;  // 0: not given, the server has its own default
     unsigned buffers;
-    int cpu; // -1: not pinned
+    int cpu;  // -1: not pinned
 };
 
 struct counters {
-    unsigned long messages; // receives that brought data
-    unsigned long syscalls; // made after the start line
+    unsigned long messages;  // receives that brought data
+    unsigned long syscalls;  // made after the start line
 };
 
-__attribute__((noreturn, format(printf, 3, 4))) static inline void
-die(const struct program *program, int status, const char *format, ...)
-{
+__attribute__((noreturn, format(printf, 3, 4))) static inline void die(
+    const struct program* program, int status, const char* format, ...) {
     va_list arguments;
     va_start(arguments, format);
     fprintf(stderr, "%s: ", program->name);
@@ -68,19 +71,16 @@ die(const struct program *program, int status, const char *format, ...)
 }
 
 // Digits only: strtoul alone would take "-1", " 7" and "7x".
-static inline bool parse_number(const char *text, unsigned long low, unsigned long high,
-                                unsigned long *value)
-{
+static inline bool parse_number(const char* text, unsigned long low, unsigned long high,
+                                unsigned long* value) {
     size_t length = strlen(text);
-    if (length == 0 || length > 10 || strspn(text, "0123456789") != length)
-        return false;
+    if (length == 0 || length > 10 || strspn(text, "0123456789") != length) return false;
     *value = strtoul(text, NULL, 10);
     return *value >= low && *value <= high;
 }
 
-static inline unsigned number_or_die(const struct program *program, const char *option,
-                                     const char *text, unsigned long low, unsigned long high)
-{
+static inline unsigned number_or_die(const struct program* program, const char* option,
+                                     const char* text, unsigned long low, unsigned long high) {
     unsigned long value;
     if (!parse_number(text, low, high, &value))
         die(program, exit_usage, "%s: '%s' is not a number from %lu to %lu", option, text, low,
@@ -88,12 +88,11 @@ static inline unsigned number_or_die(const struct program *program, const char *
     return (unsigned)value;
 }
 
-static inline void parse_address(const struct program *program, const char *text,
-                                 struct sockaddr_in *address)
-{
+static inline void parse_address(const struct program* program, const char* text,
+                                 struct sockaddr_in* address) {
     char host[INET_ADDRSTRLEN];
     unsigned long port;
-    const char *colon = strrchr(text, ':');
+    const char* colon = strrchr(text, ':');
     size_t length = colon ? (size_t)(colon - text) : sizeof(host);
     if (length >= sizeof(host) || !parse_number(colon + 1, 0, 65535, &port))
         die(program, exit_usage, "--listen: '%s' is not HOST:PORT", text);
@@ -104,60 +103,55 @@ static inline void parse_address(const struct program *program, const char *text
         die(program, exit_usage, "--listen: '%s' is not a numeric IPv4 address", host);
 }
 
-static inline const char *one_of(const struct program *program, const char *option,
-                                 const char *text, const char *const *choices, size_t count)
-{
+static inline const char* one_of(const struct program* program, const char* option,
+                                 const char* text, const char* const* choices, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (strcmp(text, choices[i]) == 0)
-            return choices[i];
+        if (strcmp(text, choices[i]) == 0) return choices[i];
     die(program, exit_usage, "%s: unknown value '%s' (see --help)", option, text);
 }
 
-static inline unsigned parse_buffers(const struct program *program, const char *text)
-{
+static inline unsigned parse_buffers(const struct program* program, const char* text) {
     unsigned count = number_or_die(program, "--buffers", text, 1, max_buffers);
-    if (count & (count - 1))
-        die(program, exit_usage, "--buffers: %u is not a power of two", count);
+    if (count & (count - 1)) die(program, exit_usage, "--buffers: %u is not a power of two", count);
     return count;
 }
 
-static inline void print_help(const struct program *program)
-{
+static inline void print_help(const struct program* program) {
     fputs(program->help, stdout);
     exit(fflush(stdout) == 0 ? EXIT_SUCCESS : exit_failure);
 }
 
-static inline struct options parse_options(const struct program *program, int argc, char **argv)
-{
+static inline struct options parse_options(const struct program* program, int argc, char** argv) {
     static const struct option known[] = {
-        {"listen", required_argument, NULL, 'l'},    {"technique", required_argument, NULL, 't'},
-        {"buffer", required_argument, NULL, 'b'},    {"cpu", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},            {"buffers", required_argument, NULL, 'n'},
-        {"taskrun", required_argument, NULL, 'r'},   {NULL, 0, NULL, 0},
+        {"listen", required_argument, NULL, 'l'},  {"technique", required_argument, NULL, 't'},
+        {"buffer", required_argument, NULL, 'b'},  {"cpu", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},          {"buffers", required_argument, NULL, 'n'},
+        {"taskrun", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0},
     };
-    static const char *const taskruns[] = {"defer", "coop", "none"};
+    static const char* const taskruns[] = {"defer", "coop", "none"};
     struct options options = {
         .technique = program->techniques[0], .taskrun = "defer", .buffers = 64, .cpu = -1};
     parse_address(program, "127.0.0.1:7000", &options.address);
-    opterr = 0; // one line in our own form instead
+    opterr = 0;  // one line in our own form instead
     int letter;
     while ((letter = getopt_long(argc, argv, ":", known, NULL)) != -1) {
-        if (!program->is_ring && (letter == 'n' || letter == 'r'))
-            letter = '?';
+        if (!program->is_ring && (letter == 'n' || letter == 'r')) letter = '?';
         switch (letter) {
-        case 'l': parse_address(program, optarg, &options.address); break;
-        case 't':
-            options.technique = one_of(program, "--technique", optarg, program->techniques, 2);
-            break;
-        case 'b': options.buffer = number_or_die(program, "--buffer", optarg, 1, max_buffer); break;
-        case 'c':
-            options.cpu = (int)number_or_die(program, "--cpu", optarg, 0, CPU_SETSIZE - 1);
-            break;
-        case 'n': options.buffers = parse_buffers(program, optarg); break;
-        case 'r': options.taskrun = one_of(program, "--taskrun", optarg, taskruns, 3); break;
-        case 'h': print_help(program); break;
-        case ':': die(program, exit_usage, "%s needs a value", argv[optind - 1]);
-        default: die(program, exit_usage, "bad option '%s' (see --help)", argv[optind - 1]);
+            case 'l': parse_address(program, optarg, &options.address); break;
+            case 't':
+                options.technique = one_of(program, "--technique", optarg, program->techniques, 2);
+                break;
+            case 'b':
+                options.buffer = number_or_die(program, "--buffer", optarg, 1, max_buffer);
+                break;
+            case 'c':
+                options.cpu = (int)number_or_die(program, "--cpu", optarg, 0, CPU_SETSIZE - 1);
+                break;
+            case 'n': options.buffers = parse_buffers(program, optarg); break;
+            case 'r': options.taskrun = one_of(program, "--taskrun", optarg, taskruns, 3); break;
+            case 'h': print_help(program); break;
+            case ':': die(program, exit_usage, "%s needs a value", argv[optind - 1]);
+            default: die(program, exit_usage, "bad option '%s' (see --help)", argv[optind - 1]);
         }
     }
     if (optind < argc)
@@ -165,11 +159,9 @@ static inline struct options parse_options(const struct program *program, int ar
     return options;
 }
 
-static inline void pin(const struct program *program, int cpu)
-{
+static inline void pin(const struct program* program, int cpu) {
     cpu_set_t set;
-    if (cpu < 0)
-        return;
+    if (cpu < 0) return;
     CPU_ZERO(&set);
     CPU_SET(cpu, &set);
     if (sched_setaffinity(0, sizeof(set), &set) != 0)
@@ -177,8 +169,7 @@ static inline void pin(const struct program *program, int cpu)
 }
 
 // Returns the size a table indexed by descriptor must have.
-static inline size_t raise_descriptor_limit(const struct program *program)
-{
+static inline size_t raise_descriptor_limit(const struct program* program) {
     struct rlimit limit;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
         die(program, exit_failure, "getrlimit: %s", strerror(errno));
@@ -189,56 +180,49 @@ static inline size_t raise_descriptor_limit(const struct program *program)
 }
 
 // Accepted sockets inherit TCP_NODELAY: one call here instead of one per connection.
-static inline int open_listener(const struct program *program, const struct options *options,
-                                int flags)
-{
+static inline int open_listener(const struct program* program, const struct options* options,
+                                int flags) {
     const int one = 1;
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) != 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one)) != 0 ||
-        bind(fd, (const struct sockaddr *)&options->address, sizeof(options->address)) != 0 ||
+        bind(fd, (const struct sockaddr*)&options->address, sizeof(options->address)) != 0 ||
         listen(fd, SOMAXCONN) != 0)
-        die(program, exit_failure, "cannot listen on port %u: %s",
-            ntohs(options->address.sin_port), strerror(errno));
+        die(program, exit_failure, "cannot listen on port %u: %s", ntohs(options->address.sin_port),
+            strerror(errno));
     return fd;
 }
 
 // A descriptor instead of a handler: the end is an event like any other, without races.
-static inline int open_signals(const struct program *program)
-{
+static inline int open_signals(const struct program* program) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigprocmask(SIG_BLOCK, &set, NULL);
     int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd < 0)
-        die(program, exit_failure, "signalfd: %s", strerror(errno));
+    if (fd < 0) die(program, exit_failure, "signalfd: %s", strerror(errno));
     return fd;
 }
 
-static inline void print_start(const struct program *program, const struct options *options,
-                               int listener)
-{
+static inline void print_start(const struct program* program, const struct options* options,
+                               int listener) {
     char host[INET_ADDRSTRLEN];
     struct sockaddr_in address;
     socklen_t length = sizeof(address);
-    if (getsockname(listener, (struct sockaddr *)&address, &length) != 0)
+    if (getsockname(listener, (struct sockaddr*)&address, &length) != 0)
         die(program, exit_failure, "getsockname: %s", strerror(errno));
     inet_ntop(AF_INET, &address.sin_addr, host, sizeof(host));
     printf("%s: listening on %s:%u backend=%s technique=%s buffer=%u\n", program->name, host,
            ntohs(address.sin_port), program->backend, options->technique, options->buffer);
-    if (fflush(stdout) != 0)
-        die(program, exit_failure, "stdout: %s", strerror(errno));
+    if (fflush(stdout) != 0) die(program, exit_failure, "stdout: %s", strerror(errno));
 }
 
-static inline long long microseconds(struct timeval time)
-{
+static inline long long microseconds(struct timeval time) {
     return time.tv_sec * 1000000LL + time.tv_usec;
 }
 
-static inline void print_end(const struct program *program, const struct counters *counters)
-{
+static inline void print_end(const struct program* program, const struct counters* counters) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
     printf("%s: messages=%lu syscalls=%lu user_us=%lld system_us=%lld\n", program->name,
@@ -248,8 +232,7 @@ static inline void print_end(const struct program *program, const struct counter
 }
 
 // The errors of accept that repeat at once until somebody gives a resource back.
-static inline bool is_out_of_resources(int error)
-{
+static inline bool is_out_of_resources(int error) {
     return error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM;
 }
 

@@ -11,8 +11,8 @@
 
 enum {
     max_events = 4096,
-    max_accepts = 256, // per event, so that a flood of connects cannot stop the echo
-    max_rounds = 16,   // edge-triggered: reads in a row before others have their turn
+    max_accepts = 256,  // per event, so that a flood of connects cannot stop the echo
+    max_rounds = 16,    // edge-triggered: reads in a row before others have their turn
 };
 
 static const struct program program = {
@@ -30,26 +30,25 @@ static const struct program program = {
 
 // Unsent bytes; pending is NULL while all is sent, which is nearly always.
 struct connection {
-    char *pending;
+    char* pending;
     size_t length;
     size_t offset;
 };
 
 struct server {
     struct counters counters;
-    struct connection *connections; // indexed by descriptor
-    char *buffer;
+    struct connection* connections;  // indexed by descriptor
+    char* buffer;
     size_t buffer_size;
     int epoll;
     int listener;
     int signals;
     bool is_edge;
-    bool is_paused; // out of descriptors
+    bool is_paused;  // out of descriptors
     struct timespec resume_at;
 };
 
-static void watch(struct server *server, int operation, int fd, uint32_t events)
-{
+static void watch(struct server* server, int operation, int fd, uint32_t events) {
     struct epoll_event event = {.events = events, .data.fd = fd};
     server->counters.syscalls++;
     if (epoll_ctl(server->epoll, operation, fd, &event) != 0)
@@ -57,14 +56,12 @@ static void watch(struct server *server, int operation, int fd, uint32_t events)
 }
 
 // RDHUP is needed where a short read ends the reading: it tells of an end behind the data.
-static uint32_t read_events(const struct server *server)
-{
+static uint32_t read_events(const struct server* server) {
     return server->is_edge ? EPOLLIN | EPOLLRDHUP | EPOLLET : EPOLLIN;
 }
 
 // Closing takes the descriptor out of the epoll set: nobody else holds a copy of it.
-static void drop(struct server *server, int fd)
-{
+static void drop(struct server* server, int fd) {
     free(server->connections[fd].pending);
     server->connections[fd] = (struct connection){0};
     server->counters.syscalls++;
@@ -72,48 +69,39 @@ static void drop(struct server *server, int fd)
 }
 
 // Returns the number of bytes taken by the socket (0 if it is full), or -1 if it is broken.
-static ssize_t send_some(struct server *server, int fd, const char *data, size_t length)
-{
+static ssize_t send_some(struct server* server, int fd, const char* data, size_t length) {
     server->counters.syscalls++;
     ssize_t sent = send(fd, data, length, MSG_NOSIGNAL);
-    if (sent < 0 && (errno == EAGAIN || errno == EINTR))
-        return 0;
+    if (sent < 0 && (errno == EAGAIN || errno == EINTR)) return 0;
     return sent;
 }
 
 // The peer is slow: keep the rest, and read nothing more until it is gone.
-static bool keep(struct server *server, int fd, const char *data, size_t length)
-{
-    char *copy = malloc(length);
-    if (!copy)
-        return false;
+static bool keep(struct server* server, int fd, const char* data, size_t length) {
+    char* copy = malloc(length);
+    if (!copy) return false;
     memcpy(copy, data, length);
     server->connections[fd] = (struct connection){.pending = copy, .length = length};
     watch(server, EPOLL_CTL_MOD, fd, EPOLLOUT);
     return true;
 }
 
-static bool echo(struct server *server, int fd, size_t length)
-{
+static bool echo(struct server* server, int fd, size_t length) {
     ssize_t sent = send_some(server, fd, server->buffer, length);
-    if (sent < 0)
-        return false;
-    if ((size_t)sent == length)
-        return true;
+    if (sent < 0) return false;
+    if ((size_t)sent == length) return true;
     return keep(server, fd, server->buffer + sent, length - (size_t)sent);
 }
 
 // The end is only ever seen with nothing pending, because a pending send stops the reading.
-static void on_readable(struct server *server, int fd, uint32_t events)
-{
+static void on_readable(struct server* server, int fd, uint32_t events) {
     // After an end or an error no further edge will come: then a short read is not the last.
     const bool is_last = events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR);
     const int rounds = server->is_edge ? max_rounds : 1;
     for (int i = 0; i < rounds; i++) {
         server->counters.syscalls++;
         ssize_t received = recv(fd, server->buffer, server->buffer_size, 0);
-        if (received < 0 && (errno == EAGAIN || errno == EINTR))
-            return;
+        if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (received <= 0) {
             drop(server, fd);
             return;
@@ -123,18 +111,15 @@ static void on_readable(struct server *server, int fd, uint32_t events)
             drop(server, fd);
             return;
         }
-        if (server->connections[fd].pending)
-            return;
-        if ((size_t)received < server->buffer_size && !is_last)
-            return;
+        if (server->connections[fd].pending) return;
+        if ((size_t)received < server->buffer_size && !is_last) return;
     }
-    if (server->is_edge) // a modification reports what is still readable as a new edge
+    if (server->is_edge)  // a modification reports what is still readable as a new edge
         watch(server, EPOLL_CTL_MOD, fd, read_events(server));
 }
 
-static void on_writable(struct server *server, int fd)
-{
-    struct connection *connection = &server->connections[fd];
+static void on_writable(struct server* server, int fd) {
+    struct connection* connection = &server->connections[fd];
     ssize_t sent = send_some(server, fd, connection->pending + connection->offset,
                              connection->length - connection->offset);
     if (sent < 0) {
@@ -142,16 +127,14 @@ static void on_writable(struct server *server, int fd)
         return;
     }
     connection->offset += (size_t)sent;
-    if (connection->offset < connection->length)
-        return;
+    if (connection->offset < connection->length) return;
     free(connection->pending);
     *connection = (struct connection){0};
     watch(server, EPOLL_CTL_MOD, fd, read_events(server));
 }
 
 // A listener that is readable but cannot be accepted from would make the loop spin.
-static void pause_accepting(struct server *server)
-{
+static void pause_accepting(struct server* server) {
     watch(server, EPOLL_CTL_MOD, server->listener, 0);
     clock_gettime(CLOCK_MONOTONIC, &server->resume_at);
     server->resume_at.tv_nsec += accept_pause_ms * 1000000L;
@@ -162,8 +145,7 @@ static void pause_accepting(struct server *server)
     server->is_paused = true;
 }
 
-static void resume_accepting(struct server *server)
-{
+static void resume_accepting(struct server* server) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     if (now.tv_sec < server->resume_at.tv_sec ||
@@ -173,8 +155,7 @@ static void resume_accepting(struct server *server)
     watch(server, EPOLL_CTL_MOD, server->listener, EPOLLIN);
 }
 
-static void on_connect(struct server *server)
-{
+static void on_connect(struct server* server) {
     for (int i = 0; i < max_accepts; i++) {
         server->counters.syscalls++;
         int fd = accept4(server->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -185,12 +166,11 @@ static void on_connect(struct server *server)
             return;
         } else if (errno == EAGAIN) {
             return;
-        } // anything else is the end of that one connection
+        }  // anything else is the end of that one connection
     }
 }
 
-static void dispatch(struct server *server, const struct epoll_event *event)
-{
+static void dispatch(struct server* server, const struct epoll_event* event) {
     const int fd = event->data.fd;
     if (fd == server->listener)
         on_connect(server);
@@ -202,37 +182,31 @@ static void dispatch(struct server *server, const struct epoll_event *event)
 
 // A descriptor is in a batch once at most, and is closed only in its own turn: so a descriptor
 // that is closed and accepted again within a batch never meets an event of its former life.
-static void run(struct server *server)
-{
+static void run(struct server* server) {
     static struct epoll_event events[max_events];
     for (;;) {
         server->counters.syscalls++;
-        int count = epoll_wait(server->epoll, events, max_events,
-                               server->is_paused ? accept_pause_ms : -1);
+        int count =
+            epoll_wait(server->epoll, events, max_events, server->is_paused ? accept_pause_ms : -1);
         if (count < 0 && errno != EINTR)
             die(&program, exit_failure, "epoll_wait: %s", strerror(errno));
         for (int i = 0; i < count; i++) {
-            if (events[i].data.fd == server->signals)
-                return;
+            if (events[i].data.fd == server->signals) return;
             dispatch(server, &events[i]);
         }
-        if (server->is_paused)
-            resume_accepting(server);
+        if (server->is_paused) resume_accepting(server);
     }
 }
 
-static void set_up(struct server *server, const struct options *options)
-{
+static void set_up(struct server* server, const struct options* options) {
     const size_t descriptors = raise_descriptor_limit(&program);
     server->is_edge = strcmp(options->technique, "et") == 0;
     server->buffer_size = options->buffer;
     server->buffer = malloc(options->buffer);
     server->connections = calloc(descriptors, sizeof(*server->connections));
-    if (!server->buffer || !server->connections)
-        die(&program, exit_failure, "out of memory");
+    if (!server->buffer || !server->connections) die(&program, exit_failure, "out of memory");
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
-    if (server->epoll < 0)
-        die(&program, exit_failure, "epoll_create1: %s", strerror(errno));
+    if (server->epoll < 0) die(&program, exit_failure, "epoll_create1: %s", strerror(errno));
     server->signals = open_signals(&program);
     server->listener = open_listener(&program, options, SOCK_NONBLOCK);
     watch(server, EPOLL_CTL_ADD, server->signals, EPOLLIN);
@@ -240,12 +214,10 @@ static void set_up(struct server *server, const struct options *options)
     server->counters.syscalls = 0;
 }
 
-int main(int argc, char **argv)
-{
+int main(int argc, char** argv) {
     static struct server server;
     struct options options = parse_options(&program, argc, argv);
-    if (options.buffer == 0)
-        options.buffer = 65536;
+    if (options.buffer == 0) options.buffer = 65536;
     pin(&program, options.cpu);
     set_up(&server, &options);
     print_start(&program, &options, server.listener);

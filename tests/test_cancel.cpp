@@ -116,7 +116,6 @@ TEST_CASE("a cancel ends waits of every kind while they wait") {
 TEST_CASE("what has been answered before the cancel keeps its answer") {
     flavours::each_virtual([](core&, manual_clock&) -> task<> {
         semaphore one(1);
-        result<void> held_back;
         std::optional<std::error_code> outcome;
         co_await with_scope([&](scope& s) -> task<> {
             auto held = co_await one.acquire();

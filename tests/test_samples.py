@@ -152,6 +152,13 @@ class server:
     def descriptors(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/fd"))
 
+    def expect_descriptors(self, idle: int) -> None:
+        """As many as before, once the last session has noticed that its peer has gone."""
+        deadline = time.monotonic() + 2 * SCALE
+        while (now := self.descriptors()) != idle:
+            expect(time.monotonic() < deadline, f"{now} descriptors are open, {idle} were before")
+            time.sleep(0.005)
+
     def resident(self) -> int:
         with open(f"/proc/{self.pid}/statm") as file:
             return int(file.read().split()[1]) * resource.getpagesize()
@@ -437,7 +444,7 @@ def echo_exact(backend):
             expect(told["messages"] == connections * messages, f"{told}")
             bytes_moved += told["messages"] * told["size"]
             done += 1
-        wait_until(lambda: s.descriptors() == idle, 2, "all descriptors are closed again")
+        s.expect_descriptors(idle)
         s.stop()
         s.expect_quiet()
     return f"{done} loads, {bytes_moved / 1e6:.0f} MB"
@@ -451,7 +458,7 @@ def several_cores(backend):
             idle = s.descriptors()
             told = load(s.address, "--connections", "256", "--messages", "20", "--cores", "2")
             expect(told["messages"] == 256 * 20, f"{told}")
-            wait_until(lambda: s.descriptors() == idle, 2, "all descriptors are closed again")
+            s.expect_descriptors(idle)
             s.stop()
             s.expect_quiet()
     return "each and one"
@@ -499,7 +506,7 @@ def resets(backend):
             reset(c)
         with s.connect() as c:
             echo(c, message)
-        wait_until(lambda: s.descriptors() == idle, 2, "all descriptors are closed again")
+        s.expect_descriptors(idle)
         s.stop()
         s.expect_quiet()
     return "82 resets"

@@ -348,6 +348,7 @@ void core::reap_ring() noexcept {
 bool core::spin_for_work() {
     const auto limit = static_cast<std::uint64_t>(options_.wait.spin.count());
     const std::uint64_t begin = sys::monotonic_ns();
+    if (ring_ != nullptr && ring_->unsubmitted() > 0) ring_->enter(0, 0, 0);
     while (!bell_.rung()) {
         if (ring_ != nullptr && (ring_->has_completions() || ring_->must_enter())) return true;
         if (ring_ == nullptr && poll_edges(0) > 0) return true;

@@ -3,19 +3,20 @@
 
 #include <ringlet/io/recv.hpp>
 
+#include <io/socket.hpp>
 #include <io/start.hpp>
 #include <kernel/sys.hpp>
 
 namespace ringlet {
 
 void recv_op::prepare(io_uring_sqe& sqe) noexcept {
-    io_uring_prep_recv(&sqe, descriptor_->fd, room_, size_, 0);
+    io_uring_prep_recv(&sqe, descriptor_->fd, room_, capped(size_), 0);
 }
 
 int recv_op::attempt() noexcept {
     descriptor& d = *descriptor_;
     if (!d.readable) return -EAGAIN;
-    const int got = sys::recv(d.fd, room_, size_);
+    const int got = sys::recv(d.fd, room_, capped(size_));
     // After a short read the socket was empty; what comes later makes an edge, so the call that
     // would only say EAGAIN is saved.
     if (got == -EAGAIN) {

@@ -3,6 +3,7 @@
 
 #include <ringlet/io/send.hpp>
 
+#include <io/socket.hpp>
 #include <io/start.hpp>
 #include <kernel/sys.hpp>
 
@@ -20,7 +21,7 @@ namespace {
 /// One try; a short one has filled the socket's buffer, and an edge will say when it has room.
 int try_send(descriptor& d, const std::byte* data, std::size_t size) noexcept {
     if (!d.writable) return -EAGAIN;
-    const int sent = sys::send(d.fd, data, size);
+    const int sent = sys::send(d.fd, data, capped(size));
     if (sent == -EAGAIN || (sent >= 0 && static_cast<std::size_t>(sent) < size)) d.writable = false;
     return sent;
 }
@@ -28,13 +29,13 @@ int try_send(descriptor& d, const std::byte* data, std::size_t size) noexcept {
 }  // namespace
 
 void send_op::prepare(io_uring_sqe& sqe) noexcept {
-    io_uring_prep_send(&sqe, descriptor_->fd, data_, size_, MSG_NOSIGNAL);
+    io_uring_prep_send(&sqe, descriptor_->fd, data_, capped(size_), MSG_NOSIGNAL);
 }
 int send_op::attempt() noexcept { return try_send(*descriptor_, data_, size_); }
 
 void send_all_op::prepare(io_uring_sqe& sqe) noexcept {
     // With MSG_WAITALL the kernel goes on after a short send by itself (Linux 5.19).
-    io_uring_prep_send(&sqe, descriptor_->fd, data_, left_, MSG_NOSIGNAL | MSG_WAITALL);
+    io_uring_prep_send(&sqe, descriptor_->fd, data_, capped(left_), MSG_NOSIGNAL | MSG_WAITALL);
 }
 int send_all_op::attempt() noexcept {
     const int sent = try_send(*descriptor_, data_, left_);

@@ -141,6 +141,11 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
     const unsigned to_submit = tail_ - load_acquire(sq_head_);
     // Without GETEVENTS a ring with deferred task work would never run it.
     unsigned flags = enter_flags_ | IORING_ENTER_GETEVENTS;
+    // More than one completion is waited for only with a time limit on that: for the rest of a batch
+    // that may never come.
+    const bool batching = wait_count > 1 && min_wait_ && min_wait_ns > 0;
+    if (wait_count > 1 && !batching) wait_count = 1;
+    if (batching && timeout_ns < 0) timeout_ns = 3'600'000'000'000;
     ++enters;
     int answer = 0;
     if (wait_count == 0 || timeout_ns < 0) {
@@ -151,7 +156,7 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
                                 .tv_nsec = timeout_ns % 1'000'000'000};
         io_uring_getevents_arg wait{};
         wait.ts = reinterpret_cast<std::uint64_t>(&limit);
-        if (min_wait_ && min_wait_ns > 0) {
+        if (batching) {
             // min_wait_usec has the place of liburing 2.3's `pad`. It needs a time limit beside it,
             // else the kernel returns at min_wait even with nothing done.
             const auto us = static_cast<std::uint32_t>(min_wait_ns / 1000);

@@ -18,6 +18,7 @@
 #include <exception>
 #include <latch>
 #include <memory>
+#include <mutex>
 #include <thread>
 #include <vector>
 
@@ -46,7 +47,10 @@ struct runtime : program {
     std::atomic<unsigned> running_bodies;
     std::atomic<unsigned> stops{0};  ///< how often a stop was asked for
 
+    std::mutex cores_mutex;  ///< for wake_all() against a core's end
+
     void wake_all() noexcept {
+        const std::lock_guard lock(cores_mutex);
         for (core* c : cores)
             if (c != nullptr) c->wake();
     }
@@ -86,6 +90,9 @@ struct core_run {
         if (asked > 1) self.body.cancel();
     }
 };
+
+/// Guards program::running against stop() from a thread of the user's.
+std::mutex running_mutex;
 
 void say(const char* what) noexcept { std::fprintf(stderr, "ringlet: %s\n", what); }
 
@@ -153,6 +160,8 @@ void run_core(runtime& all, unsigned index, const std::function<task<void>()>& b
     self.supervisor.cancel();
     guarded(all, [&] { self.supervisor.finish(c); });
     core_run::mine = nullptr;
+    const std::lock_guard lock(all.cores_mutex);
+    all.cores[index] = nullptr;
 }
 
 }  // namespace
@@ -169,6 +178,7 @@ core* detail::core_at(unsigned index) noexcept {
 }
 
 void stop() noexcept {
+    const std::lock_guard lock(running_mutex);
     auto* all = static_cast<runtime*>(program::running.load(std::memory_order_acquire));
     if (all == nullptr) return;
     all->stops.fetch_add(1);
@@ -206,6 +216,7 @@ int detail::run_on_cores(const run_options& options, const std::function<task<vo
     }
     run_core(all, 0, body);
     for (std::thread& t : threads) t.join();
+    const std::lock_guard lock(running_mutex);
     program::running.store(nullptr, std::memory_order_release);
     if (all.unusable) return exit_unusable;
     return all.failed ? exit_failed : 0;
