@@ -122,20 +122,25 @@ static inline void print_help(const struct program* program) {
 }
 
 static inline struct options parse_options(const struct program* program, int argc, char** argv) {
-    static const struct option known[] = {
-        {"listen", required_argument, NULL, 'l'},  {"technique", required_argument, NULL, 't'},
-        {"buffer", required_argument, NULL, 'b'},  {"cpu", required_argument, NULL, 'c'},
-        {"help", no_argument, NULL, 'h'},          {"buffers", required_argument, NULL, 'n'},
-        {"taskrun", required_argument, NULL, 'r'}, {NULL, 0, NULL, 0},
+    struct option known[] = {
+        {"listen", required_argument, NULL, 'l'},
+        {"technique", required_argument, NULL, 't'},
+        {"buffer", required_argument, NULL, 'b'},
+        {"cpu", required_argument, NULL, 'c'},
+        {"help", no_argument, NULL, 'h'},
+        {program->is_ring ? "buffers" : NULL, required_argument, NULL, 'n'},
+        {"taskrun", required_argument, NULL, 'r'},
+        {NULL, 0, NULL, 0},
     };
     static const char* const taskruns[] = {"defer", "coop", "none"};
     struct options options = {
         .technique = program->techniques[0], .taskrun = "defer", .buffers = 64, .cpu = -1};
     parse_address(program, "127.0.0.1:7000", &options.address);
     opterr = 0;  // one line in our own form instead
-    int letter;
-    while ((letter = getopt_long(argc, argv, ":", known, NULL)) != -1) {
-        if (!program->is_ring && (letter == 'n' || letter == 'r')) letter = '?';
+    for (;;) {
+        const char* word = argv[optind];  // "+" below keeps the order, so this is what fails
+        const int letter = getopt_long(argc, argv, "+:", known, NULL);
+        if (letter == -1) break;
         switch (letter) {
             case 'l': parse_address(program, optarg, &options.address); break;
             case 't':
@@ -150,8 +155,8 @@ static inline struct options parse_options(const struct program* program, int ar
             case 'n': options.buffers = parse_buffers(program, optarg); break;
             case 'r': options.taskrun = one_of(program, "--taskrun", optarg, taskruns, 3); break;
             case 'h': print_help(program); break;
-            case ':': die(program, exit_usage, "%s needs a value", argv[optind - 1]);
-            default: die(program, exit_usage, "bad option '%s' (see --help)", argv[optind - 1]);
+            case ':': die(program, exit_usage, "%s needs a value", word);
+            default: die(program, exit_usage, "bad option '%s' (see --help)", word);
         }
     }
     if (optind < argc)

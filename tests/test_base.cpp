@@ -53,13 +53,13 @@ std::string printed(std::string_view text) {
     return parsed ? parsed->to_string() : "refused";
 }
 
-struct item : link {
+struct item : ringlet::link {
     explicit item(int n) noexcept : name(n) {}
     int name;
 };
 std::vector<int> names(link_list& list) {
     std::vector<int> all;
-    for (link* at = list.front(); at != list.end(); at = at->next)
+    for (ringlet::link* at = list.front(); at != list.end(); at = at->next)
         all.push_back(static_cast<item&>(*at).name);
     return all;
 }
@@ -103,19 +103,20 @@ TEST_CASE("value() of an error throws it as a system_error") {
 TEST_CASE("a result owns its value through moves, copies and assignments in every combination") {
     int alive = 0;
     {
-        result<counted> a = counted(alive);
+        // On the heap, where g++ 12 does not take the error it never reads for uninitialised.
+        auto a = std::make_unique<result<counted>>(counted(alive));
         CHECK(alive == 1);
-        result<counted> b = std::move(a);
+        auto b = std::make_unique<result<counted>>(std::move(*a));
         CHECK(alive == 2);
-        a = errc::cancelled;
+        *a = errc::cancelled;
         CHECK(alive == 1);
-        a = std::move(b);
-        CHECK(a);
-        b = errc::cancelled;
+        *a = std::move(*b);
+        CHECK(*a);
+        *b = errc::cancelled;
         CHECK(alive == 1);
-        b = result<counted>(errc::timed_out);
-        CHECK(b.error() == errc::timed_out);
-        auto taken = std::move(*a);
+        *b = result<counted>(errc::timed_out);
+        CHECK(b->error() == errc::timed_out);
+        auto taken = std::move(**a);
         CHECK(alive == 2);
     }
     CHECK(alive == 0);
@@ -230,8 +231,8 @@ TEST_CASE("what is no address is refused with a sentence that names it and what 
         {"[::1::2]:80", "no IPv6 address"},
         {"[fe80::1%eth0]:80", "the scope behind `%` is not an interface number"},
         {"[fe80::1%]:80", "the scope behind `%` is not an interface number"},
-        {"127.0.0.1%2:80", ""},
-        {std::string("127.0.0.1\0x:80", 14), ""},
+        {"127.0.0.1%2:80", "only an IPv6 address has a scope"},
+        {std::string("127.0.0.1\0x:80", 14), "the host has a zero byte in it"},
         {std::string(300, '1') + ":80", "not a numeric address"},
         {"[" + std::string(300, 'f') + "]:80", "not a numeric address"},
     };

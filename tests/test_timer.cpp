@@ -362,8 +362,8 @@ TEST_CASE("disarming costs the same with ten timers as with a million") {
     bench b;
     std::array<probe, 3> p;
     for (auto& each : p) b.arm(each, day_ns);
-    link* const before = p[1].prev;
-    link* const behind = p[1].next;
+    ringlet::link* const before = p[1].prev;
+    ringlet::link* const behind = p[1].next;
     CHECK(before == &p[0]);
     CHECK(behind == &p[2]);
     p[1].disarm();

@@ -67,7 +67,9 @@ const char* parse_into(std::string_view text, address& out) noexcept {
     std::array<char, INET6_ADDRSTRLEN> room{};
     if (host.size() >= room.size()) return "the host is not a numeric address";
     std::memcpy(room.data(), host.data(), host.size());
+    if (host.find('\0') != std::string_view::npos) return "the host has a zero byte in it";
     if (text.front() != '[') {
+        if (host.size() != parts.host.size()) return "only an IPv6 address has a scope behind `%`";
         in_addr v4{};
         if (::inet_pton(AF_INET, room.data(), &v4) != 1)
             return "the host is not a numeric address (names are not looked up; 127.0.0.1 is this "
@@ -123,6 +125,9 @@ result<address> address::from_sockaddr(const void* sockaddr, std::size_t length)
     if (size == 0 || length < size) return errc::bad_address;
     address out{std::in_place};
     std::memcpy(out.storage_.data(), sockaddr, size);
+    if (family == AF_INET)  // the padding says nothing, and may say anything
+        std::memset(out.storage_.data() + offsetof(sockaddr_in, sin_zero), 0,
+                    sizeof(sockaddr_in::sin_zero));
     return out;
 }
 

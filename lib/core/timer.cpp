@@ -15,11 +15,18 @@ void timer_wheel::place_fresh(std::uint64_t now_ns) noexcept {
     }
 }
 
+std::uint64_t timer_wheel::due_tick(const timer& t) noexcept {
+    // The last tick has none behind it to round up to: the wheel's levels end there.
+    constexpr std::uint64_t last = UINT64_MAX >> tick_shift;
+    constexpr std::uint64_t rest = (1ULL << tick_shift) - 1;
+    const std::uint64_t tick = t.when >> tick_shift;
+    return (t.when & rest) != 0 && tick < last ? tick + 1 : tick;
+}
+
 void timer_wheel::place(timer& t) noexcept {
     // Rounded up, so that no timer fires early; and at the next tick at the soonest, since the
     // present one has been dealt with.
-    constexpr std::uint64_t tick_ns = 1ULL << tick_shift;
-    std::uint64_t due = t.when / tick_ns + (t.when % tick_ns != 0 ? 1 : 0);
+    std::uint64_t due = due_tick(t);
     if (due <= tick_) due = tick_ + 1;
     // The level is the highest group of bits in which the two ticks differ: all slots of a level lie
     // ahead of the present, and lower levels are due before higher ones.
@@ -62,7 +69,7 @@ void timer_wheel::advance(std::uint64_t now_ns) noexcept {
         dealt.take(wheel_[next.level][next.slot]);
         while (!dealt.empty()) {
             auto& t = static_cast<timer&>(dealt.pop_front());
-            if (next.level == 0 || (t.when + ((1ULL << tick_shift) - 1)) >> tick_shift <= tick_) {
+            if (next.level == 0 || due_tick(t) <= tick_) {
                 ++fired_;
                 t.fire(t);
             } else {

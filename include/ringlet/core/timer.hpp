@@ -51,6 +51,7 @@ private:
     static constexpr unsigned slots = 1U << slot_bits;
     static constexpr unsigned levels = 8;  // 8 x 6 bits of ticks of 2^16 ns: all 64 bits
 
+    [[nodiscard]] static std::uint64_t due_tick(const timer& t) noexcept;
     void place(timer& t) noexcept;
     struct due {
         std::uint64_t tick;

@@ -1,0 +1,21 @@
+// refuses: ringlet.s operations can be awaited only in a ringlet::task
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#include <ringlet/ringlet.hpp>
+
+#include <coroutine>
+
+struct foreign {
+    struct promise_type {
+        foreign get_return_object() noexcept { return {}; }
+        std::suspend_never initial_suspend() noexcept { return {}; }
+        std::suspend_never final_suspend() noexcept { return {}; }
+        void return_void() noexcept {}
+        void unhandled_exception() noexcept {}
+    };
+};
+
+foreign misuse(ringlet::tcp_stream& peer) {
+    auto sent = co_await peer.send_all("x");
+    (void)sent;
+}

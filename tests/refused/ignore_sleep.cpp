@@ -1,0 +1,6 @@
+// refuses: nodiscard|unused-result|unused-value
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#include <ringlet/ringlet.hpp>
+
+void misuse() { ringlet::sleep_for(ringlet::nanoseconds(1)); }

@@ -1,0 +1,8 @@
+// refuses: nodiscard|unused-result|unused-value
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#include <ringlet/ringlet.hpp>
+
+ringlet::task<> work() { co_return; }
+
+void misuse() { work(); }
