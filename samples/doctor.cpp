@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
-/// Says what this machine offers to ringlet, what ringlet would make of it, and what to type where a
-/// limit is low. That io_uring is refused is an answer, not a failure: the exit code is 0.
+/// Says what this machine offers to ringlet, what ringlet would make of it, and what to type where
+/// a limit is low. That io_uring is refused is an answer, not a failure: the exit code is 0.
 
 #include "common/options.hpp"
 
@@ -44,7 +44,7 @@ struct section {
     std::vector<row> rows;
 };
 
-// ---- what /proc and the kernel say ---------------------------------------------------------------
+// ---- what /proc and the kernel say ----------------------------------------------------------
 
 /// The first line of a small file; nothing when it cannot be read.
 std::optional<std::string> first_line(const char* path) {
@@ -91,7 +91,7 @@ std::string text_of(rlim_t limit) {
     return limit == RLIM_INFINITY ? "unlimited" : std::to_string(limit);
 }
 
-// ---- the machine ---------------------------------------------------------------------------------
+// ---- the machine ----------------------------------------------------------------------------
 
 row seccomp_row() {
     const std::string mode = status_of("Seccomp");
@@ -125,7 +125,7 @@ section machine() {
     return {"machine", "This machine", std::move(rows)};
 }
 
-// ---- what ringlet makes of it --------------------------------------------------------------------
+// ---- what ringlet makes of it ---------------------------------------------------------------
 
 struct decision {
     std::string backend;  ///< empty: a program would not start
@@ -139,15 +139,17 @@ decision decide() {
     const char* variable = std::getenv("RINGLET_BACKEND");
     const bool asked = variable != nullptr && *variable != '\0';
     std::string reason = choice->fallback_reason;
-    if (reason.empty())
-        reason = asked ? fmt::format("RINGLET_BACKEND is `{}`", variable) : "the kernel grants a ring";
+    if (reason.empty()) reason = "the kernel grants a ring";
+    if (choice->fallback_reason.empty() && asked)
+        reason = fmt::format("RINGLET_BACKEND is `{}`", variable);
     return {.backend = std::string(to_string(choice->chosen)), .why = std::move(reason)};
 }
 
 section ringlet_would(const decision& d) {
     std::vector<row> rows;
     rows.emplace_back("version", RINGLET_VERSION_STRING);
-    rows.emplace_back("backend `auto`", d.backend.empty() ? "none: a program ends with code 2" : d.backend);
+    rows.emplace_back("backend `auto`",
+                      d.backend.empty() ? "none: a program ends with code 2" : d.backend);
     rows.emplace_back("because", d.why);
     return {"ringlet", "What ringlet would do", std::move(rows)};
 }
@@ -191,7 +193,7 @@ section features() {
     return {"features", "What the best ring uses", std::move(rows)};
 }
 
-// ---- limits --------------------------------------------------------------------------------------
+// ---- limits ---------------------------------------------------------------------------------
 
 constexpr std::uint64_t many_files = 65536;
 constexpr std::uint64_t much_locked = 64 << 20;
@@ -201,8 +203,8 @@ constexpr std::uint64_t many_ports = 28000;
 row open_files() {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);
-    std::string value = fmt::format("{}, up to {} without root: ringlet raises it to that", text_of(limit.rlim_cur),
-                                    text_of(limit.rlim_max));
+    std::string value = fmt::format("{}, up to {} without root: ringlet raises it to that",
+                                    text_of(limit.rlim_cur), text_of(limit.rlim_max));
     if (limit.rlim_max >= many_files) return {"open files", std::move(value)};
     return {"open files", std::move(value),
             "ulimit -n 1048576 (as root; LimitNOFILE=1048576 for systemd, --ulimit "
@@ -265,7 +267,7 @@ row threads() {
     if (whose == "ulimit -u") r.remedy = fmt::format("ulimit -u {} (as root)", enough);
     if (whose.starts_with("kernel.")) r.remedy = fmt::format("sysctl -w {}={}", whose, enough);
     if (r.remedy.empty())
-        r.remedy = fmt::format("TasksMax={} for systemd, --pids-limit {} for docker", enough, enough);
+        r.remedy = fmt::format("TasksMax={0} for systemd, --pids-limit {0} for docker", enough);
     return r;
 }
 
@@ -276,8 +278,9 @@ section limits() {
     rows.push_back(threads());
     rows.push_back(at_least("net.core.somaxconn", "/proc/sys/net/core/somaxconn", long_queue,
                             "connections that may wait for accept"));
-    rows.push_back(at_least("net.ipv4.tcp_max_syn_backlog", "/proc/sys/net/ipv4/tcp_max_syn_backlog",
-                            1024, "half-open connections before SYN cookies"));
+    rows.push_back(at_least("net.ipv4.tcp_max_syn_backlog",
+                            "/proc/sys/net/ipv4/tcp_max_syn_backlog", 1024,
+                            "half-open connections before SYN cookies"));
     rows.push_back(local_ports());
     rows.push_back(at_least("fs.file-max", "/proc/sys/fs/file-max", 4 * many_files,
                             "open files of the whole system"));
@@ -286,7 +289,7 @@ section limits() {
     return {"limits", "Limits", std::move(rows)};
 }
 
-// ---- output --------------------------------------------------------------------------------------
+// ---- output ---------------------------------------------------------------------------------
 
 std::string quoted(std::string_view text) {
     std::string out = "\"";
@@ -331,7 +334,7 @@ void print_text(const std::vector<section>& sections) {
         fmt::print("\n");
     }
     fmt::print("{}\n", low == 0 ? std::string("Nothing to change.")
-                                : fmt::format("{} to change for a server with many connections.", low));
+                                : fmt::format("{} to change for many connections.", low));
 }
 
 }  // namespace
@@ -339,7 +342,7 @@ void print_text(const std::vector<section>& sections) {
 int main(int argc, char** argv) {
     bool json = false;
     samples::command_line line("doctor",
-                               "Says what this machine offers to ringlet and what ringlet would do.");
+                               "Says what this machine offers and what ringlet would do with it.");
     line.flag("json", json, "the same as one line of JSON");
     line.parse(argc, argv);
 

@@ -45,8 +45,8 @@ struct settings {
 };
 
 /// The bytes of every stream, as one endless pattern that is never copied: position p of connection
-/// c is byte (start of c + p) mod `period`. The period is prime, so that bytes that are lost, doubled
-/// or shifted by any buffer's size do not match, and so are another connection's.
+/// c is byte (start of c + p) mod `period`. The period is prime, so that bytes that are lost,
+/// doubled or shifted by any buffer's size do not match, and so are another connection's.
 class pattern {
 public:
     static constexpr std::size_t period = 65521;
@@ -146,8 +146,8 @@ public:
 private:
     static constexpr std::size_t connects_at_once = 128;
     static constexpr std::size_t largest_room = 64 * 1024;
-    /// Up to here a message fits the sockets' buffers however small they are, so that it may be sent
-    /// whole before the answer is read: one task a connection does.
+    /// Up to here a message fits the sockets' buffers however small they are, so that it may be
+    /// sent whole before the answer is read: one task a connection does.
     static constexpr std::size_t fits_a_socket = 4096;
 
     ringlet::task<> connect_all() {
@@ -445,17 +445,20 @@ void check_limits(const samples::command_line& line, const settings& set) {
     const std::uint64_t needed = std::uint64_t{set.connections} + 32 + 8 * set.run.cores;
     if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_max < needed)
         line.refuse(fmt::format("--connections `{}`: the limit of open files is {}; raise it with "
-                                "`ulimit -Hn {}`, as root", set.connections, files.rlim_max, needed));
+                                "`ulimit -Hn {}`, as root",
+                                set.connections, files.rlim_max, needed));
 }
 
 settings read_command_line(int argc, char** argv) {
     settings set;
     samples::command_line line("echo_client",
-                               "Loads an echo server, checks every byte, and says how fast it was.");
+                               "Loads an echo server, checks every byte, says how fast it was.");
     line.address("connect", set.server, "the server (default 127.0.0.1:7000)");
-    line.number("connections", set.connections, 1, 1'000'000, "connections, over all cores (default 64)");
+    line.number("connections", set.connections, 1, 1'000'000,
+                "connections, over all cores (default 64)");
     line.bytes("size", set.size, 1, 64 << 20, "bytes of a message, up to 64M (default 64)");
-    line.number("pipeline", set.pipeline, 1, 65536, "messages on their way per connection (default 1)");
+    line.number("pipeline", set.pipeline, 1, 65536,
+                "messages on their way per connection (default 1)");
     line.seconds("duration", set.duration, 0.01, 1e6, "how long (default 5)");
     line.number("messages", set.messages, 1, UINT64_C(1) << 40,
                 "instead of a duration: messages per connection");

@@ -34,8 +34,8 @@ struct settings {
 
 constexpr ringlet::nanoseconds for_ever = std::chrono::hours(24 * 365 * 100);
 
-/// Ends when the peer has sent everything, when nothing moves for `idle`, when the connection fails,
-/// or at a stop of the program once everything received has been sent back.
+/// Ends when the peer has sent everything, when nothing moves for `idle`, when the connection
+/// fails, or at a stop of the program once everything received has been sent back.
 ringlet::task<> session(ringlet::tcp_stream peer, ringlet::nanoseconds idle,
                         ringlet::semaphore::permit /*given back with the frame*/) {
     std::array<std::byte, 4096> room;
@@ -78,8 +78,8 @@ void say_listening(const ringlet::tcp_listener& door) {
 /// What to do about an address that cannot be had.
 std::string remedy(const std::error_code& error, const ringlet::address& wanted) {
     if (error == std::errc::address_in_use)
-        return fmt::format("see who holds it with `ss -ltnp 'sport = :{}'`, or give --listen another "
-                           "port", wanted.port());
+        return fmt::format("see who holds it with `ss -ltnp 'sport = :{}'`, or give --listen "
+                           "another port", wanted.port());
     if (error == std::errc::permission_denied)
         return "ports below 1024 need CAP_NET_BIND_SERVICE; give --listen a higher one";
     if (error == std::errc::address_not_available)
@@ -97,21 +97,25 @@ void say_why_not(const std::error_code& error, const ringlet::address& wanted) {
 settings read_command_line(int argc, char** argv) {
     settings set;
     unsigned accept = 0;
-    samples::command_line line("echo_server", "Sends back what it receives, until SIGINT or SIGTERM.");
-    line.address("listen", set.listen, "where to listen (default 127.0.0.1:7000); port 0 picks one");
+    samples::command_line line("echo_server",
+                               "Sends back what it receives, until SIGINT or SIGTERM.");
+    line.address("listen", set.listen,
+                 "where to listen (default 127.0.0.1:7000); port 0 picks one");
     line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
     line.backend(set.run.core.backend);
     line.number("max-connections", set.max_connections, 1, 100'000'000,
                 "sessions at once, shared out over the cores; more wait (default: no limit)");
-    line.seconds("idle", set.idle, 0, 1e6, "ends a session in which nothing moves; 0: never (default 60)");
-    line.seconds("grace", set.run.grace, 0, 1e6, "time for sessions to finish at a stop (default 5)");
+    line.seconds("idle", set.idle, 0, 1e6,
+                 "ends a session in which nothing moves; 0: never (default 60)");
+    line.seconds("grace", set.run.grace, 0, 1e6,
+                 "time for sessions to finish at a stop (default 5)");
     line.choice("accept", {"each", "one"}, accept,
                 "each core accepts for itself (default), or core 0 deals out in turn");
     line.parse(argc, argv);
     if (set.idle == 0s) set.idle = for_ever;
     if (set.max_connections != 0 && set.max_connections < set.run.cores)
-        line.refuse(fmt::format("--max-connections `{}`: there are {} cores and each needs one; raise "
-                                "it or lower --cores", set.max_connections, set.run.cores));
+        line.refuse(fmt::format("--max-connections `{}`: there are {} cores and each needs one; "
+                                "raise it or lower --cores", set.max_connections, set.run.cores));
     using mode = ringlet::run_options::accept_mode;
     set.run.accept = accept == 0 ? mode::each_core : mode::one_core;
     return set;

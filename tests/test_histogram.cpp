@@ -35,7 +35,8 @@ TEST_CASE("histogram: buckets follow each other without gap or overlap, over all
 }
 
 TEST_CASE("histogram: a value is known exactly below 64 and to 1/32 above") {
-    for (std::uint64_t v = 0; v < 64; ++v) CHECK(histogram::highest_of(histogram::index_of(v)) == v);
+    for (std::uint64_t v = 0; v < 64; ++v)
+        CHECK(histogram::highest_of(histogram::index_of(v)) == v);
     std::mt19937_64 random(1);
     for (int n = 0; n < 100'000; ++n) {
         const std::uint64_t v = random() >> (random() % 64);

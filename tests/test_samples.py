@@ -715,7 +715,7 @@ class talker:
 
     def check(self, before_the_signal: int) -> None:
         whole, rest = divmod(len(self.got), self.SIZE)
-        expect(rest == 0, f"client {self.number}: cut within a message, after {len(self.got)} bytes")
+        expect(rest == 0, f"client {self.number}: cut in a message, after {len(self.got)} bytes")
         expect(whole >= before_the_signal,
                f"client {self.number}: {before_the_signal - whole} messages sent before the signal "
                f"were not answered ({whole} were, {self.sent} sent)")

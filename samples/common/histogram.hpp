@@ -15,9 +15,9 @@
 namespace samples {
 
 /// Counts of 64-bit values in log-linear buckets: 32 per power of two, so that a value is known to
-/// 1/32 (3.1 %) whatever its size, and values below 64 exactly. 16 KiB, no allocation; one per core,
-/// merged at the end. Percentiles are HdrHistogram's: the highest value of the bucket in which the
-/// count is reached, and never above the maximum.
+/// 1/32 (3.1 %) whatever its size, and values below 64 exactly. 16 KiB, no allocation; one per
+/// core, merged at the end. Percentiles are HdrHistogram's: the highest value of the bucket in
+/// which the count is reached, and never above the maximum.
 class histogram {
 public:
     void record(std::uint64_t value) noexcept { record(value, 1); }

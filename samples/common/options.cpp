@@ -164,7 +164,8 @@ void command_line::parse(int argc, char** argv) {
         if (found == ':') refuse(fmt::format("the value behind {} is missing", shown));
         if (found == '?' && optopt >= version)
             refuse(fmt::format("`{}`: this option takes no value", shown));
-        if (found == '?') refuse(fmt::format("unknown option `{}`; see {} --help", shown, program_));
+        if (found == '?')
+            refuse(fmt::format("unknown option `{}`; see {} --help", shown, program_));
         const option& o = options_[static_cast<std::size_t>(found - first_value)];
         const std::string problem = o.take(optarg != nullptr ? optarg : "");
         if (!problem.empty()) refuse(fmt::format("--{} `{}`: {}", o.name, optarg, problem));

@@ -19,7 +19,7 @@ extern const completion_kind parked_kind;  // not the kernel's: cancelling answe
 /// errc::cancelled. Costs no system call.
 class [[nodiscard]] sleep_for : completion {
 public:
-    explicit sleep_for(nanoseconds duration) noexcept
+    [[nodiscard]] explicit sleep_for(nanoseconds duration) noexcept
         : completion(detail::parked_kind),
           timer_(*this, duration.count() > 0 ? static_cast<std::uint64_t>(duration.count()) : 0) {}
     sleep_for(sleep_for&& unstarted) noexcept
@@ -73,7 +73,7 @@ private:
 /// Lets everything else that is ready run, and the kernel be asked, before going on.
 class [[nodiscard]] yield : ready_node {
 public:
-    yield() noexcept = default;
+    [[nodiscard]] yield() noexcept {}
     yield(yield&&) noexcept {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <ringlet_promise Promise>

@@ -16,7 +16,7 @@ namespace ringlet {
 /// Ends when this core is asked to stop (a value), or with errc::cancelled.
 class [[nodiscard]] stop_request : completion {
 public:
-    stop_request() noexcept : completion(detail::parked_kind), node_(*this) {}
+    [[nodiscard]] stop_request() noexcept : completion(detail::parked_kind), node_(*this) {}
     stop_request(stop_request&&) noexcept : stop_request() {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <ringlet_promise Promise>

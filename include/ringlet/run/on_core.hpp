@@ -32,7 +32,8 @@ class [[nodiscard]] on_core : ready_node {
                   "a function for another core is noexcept: its failure has nowhere to go there");
 
 public:
-    on_core(unsigned index, F function) noexcept : index_(index), function_(std::move(function)) {}
+    [[nodiscard]] on_core(unsigned index, F function) noexcept
+        : index_(index), function_(std::move(function)) {}
     on_core(on_core&& unstarted) noexcept
         : index_(unstarted.index_), function_(std::move(unstarted.function_)) {}
 
