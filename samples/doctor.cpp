@@ -175,22 +175,12 @@ section loops() {
     return {"loops", "Each kind of loop, tried", std::move(rows)};
 }
 
-/// The features that a ring's own description names.
 section features() {
-    const std::string words =
-        " " + try_core(ringlet::backend::uring, ringlet::ring_flavour::best) + " ";
     std::vector<row> rows;
-    const auto add = [&](const char* word, const char* since) {
-        const bool there = words.find(fmt::format(" {} ", word)) != std::string::npos;
-        rows.emplace_back(word, there ? "yes" : fmt::format("no (Linux {})", since));
-    };
-    add("defer-taskrun", "6.1");
-    add("single-issuer", "6.0");
-    add("registered-ring", "5.18");
-    add("min-wait", "6.12");
-    add("no-iowait", "6.15");
-    add("capped-workers", "5.15");
-    return {"features", "What the best ring uses", std::move(rows)};
+    for (const ringlet::kernel_feature& f : ringlet::kernel_features())
+        rows.emplace_back(std::string(f.name),
+                          fmt::format("{:<4} {}", f.present ? "yes" : "no", f.purpose));
+    return {"features", "What this kernel's io_uring offers", std::move(rows)};
 }
 
 // ---- limits ---------------------------------------------------------------------------------

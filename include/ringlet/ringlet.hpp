@@ -6,6 +6,7 @@
 
 #include <ringlet/base/address.hpp>
 #include <ringlet/base/error.hpp>
+#include <ringlet/base/features.hpp>
 #include <ringlet/base/result.hpp>
 #include <ringlet/base/unique_fd.hpp>
 #include <ringlet/config.hpp>

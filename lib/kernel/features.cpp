@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/base/features.hpp>
+
+#include <kernel/abi.hpp>
+
+#include <liburing.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+
+namespace ringlet {
+
+namespace {
+
+/// An opcode's presence also tells of what came with it in the same release.
+struct by_opcode {
+    std::string_view name;
+    unsigned opcode;
+    std::string_view purpose;
+};
+constexpr by_opcode opcodes[] = {
+    {"multishot accept", IORING_OP_SOCKET, "one accept for all connections (Linux 5.19)"},
+    {"multishot receive", IORING_OP_SEND_ZC, "one receive for a whole connection (6.0)"},
+    {"zero-copy send", IORING_OP_SEND_ZC, "large sends on real network cards (6.0)"},
+    {"waitid, futex", abi::op_futex_wait, "not used (6.7)"},
+    {"bind, listen", abi::op_bind, "not used (6.11)"},
+};
+
+struct by_bit {
+    std::string_view name;
+    unsigned bit;
+    std::string_view purpose;
+};
+constexpr by_bit bits[] = {
+    {"no-drop completion queue", IORING_FEAT_NODROP, "an overflow loses nothing (5.5)"},
+    {"receive bundles", abi::feature_bundle, "several buffers in one answer (6.10)"},
+    {"minimum wait", abi::feature_min_timeout, "batches with a time limit (6.12)"},
+    {"no iowait", abi::feature_no_iowait, "an idle ring is not shown as iowait (6.15)"},
+};
+
+/// By trying: there is no bit for it.
+bool has_provided_buffer_ring(io_uring& ring) noexcept {
+    constexpr unsigned entries = 8;
+    const std::unique_ptr<void, decltype(&std::free)> memory(std::aligned_alloc(4096, 4096),
+                                                             &std::free);
+    if (memory == nullptr) return false;
+    io_uring_buf_reg reg{};
+    reg.ring_addr = reinterpret_cast<std::uint64_t>(memory.get());
+    reg.ring_entries = entries;
+    if (io_uring_register_buf_ring(&ring, &reg, 0) != 0) return false;
+    io_uring_unregister_buf_ring(&ring, 0);
+    return true;
+}
+
+bool has_deferred_taskrun() noexcept {
+    io_uring ring{};
+    if (io_uring_queue_init(4, &ring, IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN) != 0)
+        return false;
+    io_uring_queue_exit(&ring);
+    return true;
+}
+
+}  // namespace
+
+std::vector<kernel_feature> kernel_features() {
+    std::vector<kernel_feature> found;
+    io_uring ring{};
+    if (io_uring_queue_init(8, &ring, 0) != 0) return found;
+    found.push_back({"deferred task work", has_deferred_taskrun(),
+                     "completions run when the loop asks for them (6.1)"});
+    const std::unique_ptr<io_uring_probe, decltype(&io_uring_free_probe)> probe(
+        io_uring_get_probe_ring(&ring), &io_uring_free_probe);
+    for (const by_opcode& f : opcodes) {
+        const bool known =
+            probe != nullptr && io_uring_opcode_supported(probe.get(), static_cast<int>(f.opcode));
+        found.push_back({f.name, known, f.purpose});
+    }
+    found.push_back({"provided buffer rings", has_provided_buffer_ring(ring),
+                     "buffers picked when data comes (5.19)"});
+    for (const by_bit& f : bits)
+        found.push_back({f.name, (ring.features & f.bit) != 0, f.purpose});
+    io_uring_queue_exit(&ring);
+    return found;
+}
+
+}  // namespace ringlet
