@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <mutex>
 #include <new>
+#include <tuple>
 #include <vector>
 
 // Counts what the program does, in every build but where a sanitizer has these functions already.

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <optional>
+#include <tuple>
 #include <vector>
 
 using namespace ringlet;

@@ -7,6 +7,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <vector>
 
 using namespace ringlet;
@@ -76,7 +77,7 @@ TEST_CASE("a task that never suspends cannot keep timers and other tasks from ru
         long spins = 0;
         co_await with_scope([&](scope& all) -> task<> {
             all.start([&]() -> task<> {
-                co_await sleep_for(1ms);
+                std::ignore = co_await sleep_for(1ms);
                 rang = true;
             });
             all.start([&]() -> task<> {

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+// Every queue, budget and table at its limit.
+
+#include "flavours.hpp"
+
+#include <sys/resource.h>
+#include <sys/socket.h>
+
+#include <cstring>
+#include <string>
+#include <vector>
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+
+namespace {
+
+task<> echo(tcp_stream peer) {
+    std::array<std::byte, 512> room{};
+    while (auto got = co_await peer.recv(room))
+        if (!co_await peer.send_all(std::span(room).first(*got))) co_return;
+}
+
+task<> serve(tcp_listener& door, scope& sessions) {
+    while (auto peer = co_await door.next()) sessions.start(echo(std::move(*peer)));
+}
+
+/// Sends `rounds` messages of its own and counts those that come back the same.
+task<> converse(address where, int number, int rounds, int& good) {
+    auto peer = co_await tcp_stream::connect(where).within(10s);
+    if (!peer) co_return;
+    std::array<std::byte, 64> room{};
+    for (int i = 0; i < rounds; ++i) {
+        const std::string text = "client " + std::to_string(number) + " says " + std::to_string(i);
+        if (!co_await peer->send_all(text)) co_return;
+        std::size_t have = 0;
+        while (have < text.size()) {
+            const auto got = co_await peer->recv(std::span(room).subspan(have)).within(10s);
+            if (!got) co_return;
+            have += *got;
+        }
+        if (have != text.size() || std::memcmp(room.data(), text.data(), have) != 0) co_return;
+    }
+    ++good;
+}
+
+task<int> echo_load(int connections, int rounds) {
+    auto door = tcp_listener::bind("127.0.0.1:0").value();
+    int good = 0;
+    co_await with_scope([&](scope& all) -> task<> {
+        all.start(serve(door, all));
+        co_await with_scope([&](scope& clients) -> task<> {
+            for (int i = 0; i < connections; ++i)
+                clients.start(converse(door.local_name(), i, rounds, good));
+            co_return;
+        });
+        all.cancel();
+    });
+    co_return good;
+}
+
+/// Lowers the limit of open files to what is open now and `spare` more, until it goes.
+class few_descriptors {
+public:
+    explicit few_descriptors(int spare) {
+        getrlimit(RLIMIT_NOFILE, &before_);
+        const int lowest_free = ::dup(0);
+        ::close(lowest_free);
+        rlimit low = before_;
+        low.rlim_cur = static_cast<rlim_t>(lowest_free + spare);
+        setrlimit(RLIMIT_NOFILE, &low);
+    }
+    ~few_descriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
+    few_descriptors(const few_descriptors&) = delete;
+    few_descriptors& operator=(const few_descriptors&) = delete;
+
+private:
+    rlimit before_{};
+};
+
+int absorbed = 0;
+
+}  // namespace
+
+TEST_CASE("a ring of 4 and 4 entries with 200 connections loses nothing") {
+    flavours::each([](core& c) { CHECK(block_on(c, echo_load(200, 20)) == 200); },
+                   [](core_options& o) {
+                       o.ring_entries = 4;
+                       o.completion_entries = 4;
+                   });
+}
+
+TEST_CASE("budgets of one still serve everybody") {
+    flavours::each([](core& c) { CHECK(block_on(c, echo_load(50, 20)) == 50); },
+                   [](core_options& o) {
+                       o.turn_budget = 1;
+                       o.inline_budget = 0;
+                   });
+}
+
+TEST_CASE("a thousand connections at once") {
+    flavours::each([](core& c) { CHECK(block_on(c, echo_load(1000, 3)) == 1000); });
+}
+
+TEST_CASE("batching and spinning change when the loop sleeps, not what it does") {
+    flavours::each([](core& c) { CHECK(block_on(c, echo_load(40, 50)) == 40); },
+                   [](core_options& o) {
+                       o.wait.wait_count = 8;
+                       o.wait.min_wait = 50us;
+                       o.wait.spin = 20us;
+                   });
+}
+
+TEST_CASE("a busy connection does not keep the others waiting") {
+    flavours::each_task([](core& c) -> task<> {
+        auto busy = co_await flavours::connected();
+        auto quiet = co_await flavours::connected();
+        std::uint64_t busy_reads = 0;
+        std::uint64_t reads_before_quiet = 0;
+        auto greedy = [&]() -> task<> {
+            std::array<std::byte, 16> room{};
+            while (co_await busy.server.recv(room)) ++busy_reads;
+        };
+        auto patient = [&]() -> task<> {
+            std::array<std::byte, 16> room{};
+            CHECK(co_await quiet.server.recv(room));
+            reads_before_quiet = busy_reads;
+        };
+        const std::vector<std::byte> flood(64 * 1024);
+        co_await with_scope([&](scope& s) -> task<> {
+            CHECK(co_await busy.client.send_all(flood));
+            s.start(greedy());
+            s.start(patient());
+            CHECK(co_await quiet.client.send_all("me too"));
+            co_await busy.client.close();
+        });
+        CHECK(busy_reads == flood.size() / 16);
+        CHECK(reads_before_quiet < busy_reads / 4);
+        static_cast<void>(c);
+    });
+}
+
+TEST_CASE("accepted connections wait in the kernel when nobody takes them") {
+    flavours::each_task([](core& c) -> task<> {
+        listen_options options;
+        options.ready_limit = 4;
+        auto door = tcp_listener::bind("127.0.0.1:0", options).value();
+        std::vector<tcp_stream> clients;
+        std::vector<tcp_stream> served;
+        clients.push_back((co_await tcp_stream::connect(door.local_name())).value());
+        served.push_back((co_await door.next()).value());
+        for (int i = 0; i < 40; ++i)
+            clients.push_back((co_await tcp_stream::connect(door.local_name())).value());
+        for (int i = 0; i < 40; ++i) {
+            auto peer = co_await door.next();
+            REQUIRE(peer);
+            served.push_back(std::move(*peer));
+        }
+        CHECK(served.size() == 41);
+        static_cast<void>(c);
+    });
+}
+
+TEST_CASE("a full table of descriptors: no spin, the old are served, and the new after a close") {
+    flavours::each_task([](core& c) -> task<> {
+        absorbed = 0;
+        listen_options options;
+        options.on_absorbed = [](const std::error_code& error) {
+            CHECK(error == std::errc::too_many_files_open);
+            ++absorbed;
+        };
+        auto door = tcp_listener::bind("127.0.0.1:0", options).value();
+        std::vector<tcp_stream> clients;
+        std::vector<tcp_stream> served;
+        auto serve_one = [&]() -> task<> {
+            auto peer = co_await door.next();
+            CHECK(peer);
+            if (peer) served.push_back(std::move(*peer));
+        };
+        clients.push_back((co_await tcp_stream::connect(door.local_name())).value());
+        co_await serve_one();
+        std::array<std::byte, 16> room{};
+        co_await with_scope([&](scope& s) -> task<> {
+            const few_descriptors one(1);  // for the second client's socket, and none to accept it
+            clients.push_back((co_await tcp_stream::connect(door.local_name())).value());
+            s.start(serve_one());
+            const auto before = c.stats();
+            co_await sleep_for(200ms);
+            const auto after = c.stats();
+            // 10, 20, 40, 80 ... ms of pause: a handful of tries, and about as many turns.
+            CHECK(after.turns - before.turns < 40);
+            CHECK(after.accept_backoffs > 0);
+            CHECK(absorbed > 0);
+            CHECK(co_await clients.front().send_all("still here"));
+            CHECK(co_await served.front().recv(room).within(1s));
+            CHECK(served.size() == 1);
+            co_await served.front().close();  // a descriptor is free again
+        });
+        CHECK(served.size() == 2);
+    });
+}
