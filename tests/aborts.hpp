@@ -10,8 +10,8 @@
 #include <csignal>
 #include <string>
 
-/// What a misuse says. Runs `body` in a forked child, which must end by abort(): gives what it wrote
-/// to stderr, or a sentence that says how it ended instead. To be called where no core is alive.
+/// What a misuse says. Runs `body` in a forked child, which must end by abort(): gives what it
+/// wrote to stderr, or a sentence that says how it ended instead. Called where no core is alive.
 template <class Body>
 std::string abort_message(Body body) {
     int ends[2];

@@ -47,9 +47,9 @@ std::atomic<std::uint64_t> locks{0};
 void* counted_allocation(std::size_t size, std::size_t alignment) {
     allocations.fetch_add(1, std::memory_order_relaxed);
     if (size == 0) size = 1;
-    void* memory = alignment <= alignof(std::max_align_t)
-                       ? std::malloc(size)
-                       : std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment);
+    const std::size_t rounded = (size + alignment - 1) / alignment * alignment;
+    void* memory = alignment <= alignof(std::max_align_t) ? std::malloc(size)
+                                                          : std::aligned_alloc(alignment, rounded);
     if (memory == nullptr) throw std::bad_alloc();
     return memory;
 }

@@ -207,7 +207,8 @@ TEST_CASE("what one of all_of throws cancels the others and is thrown when they 
 TEST_CASE("all_of takes a vector of tasks") {
     flavours::each_virtual([](core&, manual_clock&) -> task<> {
         std::vector<task<int>> many;
-        for (int i = 0; i < 1000; ++i) many.push_back(after(std::chrono::milliseconds(1000 - i), i));
+        for (int i = 0; i < 1000; ++i)
+            many.push_back(after(std::chrono::milliseconds(1000 - i), i));
         const auto values = co_await all_of(std::move(many));
         REQUIRE(values.size() == 1000);
         for (int i = 0; i < 1000; ++i) CHECK(values[static_cast<std::size_t>(i)] == i);

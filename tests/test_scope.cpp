@@ -222,7 +222,7 @@ TEST_CASE("a started callable and its arguments live as long as the child") {
     });
 }
 
-TEST_CASE("cancelling a scope ends its children and what its body waits for, not the scope itself") {
+TEST_CASE("cancelling a scope ends its children and what its body waits for, not the body") {
     flavours::each_virtual([](core&, manual_clock&) -> task<> {
         const auto begin = now();
         result<void> child;
@@ -312,7 +312,8 @@ TEST_CASE("a scope holds a hundred thousand children and loses none") {
         co_await with_scope([&](scope& s) -> task<> {
             for (int i = 0; i < 100'000; ++i)
                 s.start([&ended, i]() -> task<> {
-                    if (i % 3 == 0) std::ignore = co_await sleep_for(std::chrono::milliseconds(i % 97));
+                    if (i % 3 == 0)
+                        std::ignore = co_await sleep_for(std::chrono::milliseconds(i % 97));
                     if (i % 3 == 1) co_await yield();
                     ++ended;
                 });

@@ -233,7 +233,8 @@ TEST_CASE("every level wraps without losing a timer") {
 }
 
 TEST_CASE("a timer at the end of time is held, not lost or dropped outside the wheel") {
-    for (const std::uint64_t d : {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - tick_ns, UINT64_MAX / 2}) {
+    for (const std::uint64_t d :
+         {UINT64_MAX, UINT64_MAX - 1, UINT64_MAX - tick_ns, UINT64_MAX / 2}) {
         bench b(1000 * day_ns);
         probe p;
         b.arm(p, d);
@@ -288,8 +289,8 @@ TEST_CASE("the wheel agrees with a sorted map under a random load") {
             p.name = i;
             p.order = &order;
         }
-        // What must fire: by the tick at which it is due. The wheel deals with its present tick only
-        // once, so what is armed for it fires in the next one.
+        // What must fire, by the tick at which it is due. The wheel deals with its present tick
+        // only once, so what is armed for it fires in the next one.
         std::multimap<std::uint64_t, int> oracle;
         std::vector<std::multimap<std::uint64_t, int>::iterator> places(500, oracle.end());
         for (int step = 0; step < 40'000; ++step) {
