@@ -70,8 +70,17 @@ task<bool> ask(address where) {
     co_return true;
 }
 
-/// A server and its client; true when every byte came back.
+/// Combinators, then a server and its client; true when every byte came back.
+task<int> half(int value) {
+    co_await yield();
+    co_return value;
+}
+
 task<bool> scenario() {
+    auto [a, b] = co_await all_of(half(1), half(2));
+    const auto first = co_await any_of(half(3), half(4));
+    if (a + b != 3 || first.index() > 1) co_return false;
+
     auto door = tcp_listener::bind("127.0.0.1:0", listen_options{.on_absorbed = [](auto&) {}});
     if (!door) co_return false;
     bool good = false;

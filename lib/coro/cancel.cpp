@@ -17,17 +17,16 @@ const completion_kind detail::parked_kind{
     .cancel = answer_parked, .attempt = nullptr, .answered = nullptr};
 
 void cancel_scope::cancel(errc reason) noexcept {
-    if (reason_ == 0) {
-        reason_ = static_cast<int>(reason);
-        // Asking may answer some of the others (a full submission queue is submitted and reaped on
-        // the way), so what is left to ask is a list of its own, which they can leave.
-        link_list to_ask;
-        to_ask.take(waits_);
-        while (!to_ask.empty()) {
-            auto& waiting = static_cast<completion&>(to_ask.pop_front());
-            waits_.push_back(waiting);
-            here().request_end(waiting, reason);
-        }
+    if (reason_ != 0) return;  // and so is everything below, or it began cancelled
+    reason_ = static_cast<int>(reason);
+    // Asking may answer some of the others (a full submission queue is submitted and reaped on the
+    // way), so what is left to ask is a list of its own, which they can leave.
+    link_list to_ask;
+    to_ask.take(waits_);
+    while (!to_ask.empty()) {
+        auto& waiting = static_cast<completion&>(to_ask.pop_front());
+        waits_.push_back(waiting);
+        here().request_end(waiting, reason);
     }
     for (ringlet::link* child = children_.front(); child != children_.end(); child = child->next)
         static_cast<sibling_link&>(*child).scope->cancel(reason);

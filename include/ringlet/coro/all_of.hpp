@@ -19,8 +19,10 @@ template <class... T>
 task<std::tuple<stored<T>...>> all_tasks(task<T>... tasks) {
     std::tuple<std::optional<stored<T>>...> values;
     scope children(co_await context_awaiter());
-    std::apply([&](auto&... value) { (children.start(store(std::move(tasks), value)), ...); },
-               values);
+    children.start_all([&] {
+        std::apply([&](auto&... value) { (children.start(store(std::move(tasks), value)), ...); },
+                   values);
+    });
     co_await children.join();
     if (auto failure = children.take_failure()) std::rethrow_exception(std::move(failure));
     co_return std::apply(
@@ -44,8 +46,10 @@ template <class T>
 [[nodiscard]] task<std::vector<T>> all_of(std::vector<task<T>> tasks) {
     std::vector<std::optional<T>> values(tasks.size());
     scope children(co_await detail::context_awaiter());
-    for (std::size_t i = 0; i < tasks.size(); ++i)
-        children.start(detail::store(std::move(tasks[i]), values[i]));
+    children.start_all([&] {
+        for (std::size_t i = 0; i < tasks.size(); ++i)
+            children.start(detail::store(std::move(tasks[i]), values[i]));
+    });
     co_await children.join();
     if (auto failure = children.take_failure()) std::rethrow_exception(std::move(failure));
     std::vector<T> all;

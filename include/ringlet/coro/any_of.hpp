@@ -33,7 +33,9 @@ task<std::variant<stored<T>...>> any_task(std::index_sequence<Index...>, task<T>
     using prize = std::variant<stored<T>...>;
     std::optional<prize> first;
     scope race(co_await context_awaiter());
-    (race.start(contend<Index, prize>(std::move(tasks), first, race)), ...);
+    race.start_all([&] {
+        (race.start(contend<Index, prize>(std::move(tasks), first, race)), ...);
+    });
     co_await race.join();
     if (!first) std::rethrow_exception(race.take_failure());
     co_return std::move(*first);
@@ -71,8 +73,10 @@ template <class T>
     RINGLET_CHECK(!tasks.empty(), "any_of() needs at least one task");
     std::optional<std::pair<std::size_t, detail::stored<T>>> first;
     scope race(co_await detail::context_awaiter());
-    for (std::size_t i = 0; i < tasks.size(); ++i)
-        race.start(detail::contend_at<T>(i, std::move(tasks[i]), first, race));
+    race.start_all([&] {
+        for (std::size_t i = 0; i < tasks.size(); ++i)
+            race.start(detail::contend_at<T>(i, std::move(tasks[i]), first, race));
+    });
     co_await race.join();
     if (!first) std::rethrow_exception(race.take_failure());
     co_return std::move(*first);

@@ -57,6 +57,17 @@ public:
         start(keep(std::move(callable), std::move(args)...));
     }
 
+    /// Calls `starter`, which starts children; what it throws (no memory for a frame) fails the
+    /// scope like a child's exception, so that those already started are still waited for.
+    template <class Starter>
+    void start_all(Starter starter) noexcept {
+        try {
+            starter();
+        } catch (...) {
+            fail(std::current_exception());
+        }
+    }
+
     /// Asks every child, and the body, to end; does not wait.
     void cancel() noexcept { cancel_.cancel(); }
     [[nodiscard]] bool cancelled() const noexcept { return cancel_.cancelled(); }
