@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+// Every way io_uring can be refused, in a child process with a seccomp filter of its own.
+
+#include "flavours.hpp"
+
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstddef>
+#include <cstdlib>
+#include <functional>
+#include <string>
+
+using namespace ringlet;
+
+namespace {
+
+constexpr int kill_process = -1;
+
+/// From now on this process is refused system call `number`.
+bool refuse(int number, int error) {
+    const auto verdict = error == kill_process
+                             ? static_cast<unsigned>(SECCOMP_RET_KILL_PROCESS)
+                             : SECCOMP_RET_ERRNO | static_cast<unsigned>(error);
+    sock_filter program[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(number), 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, verdict),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    const sock_fprog filter{.len = 4, .filter = program};
+    return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+           prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+/// What `body` returned in a child process; "died" when it did not return.
+std::string in_child(const std::function<std::string()>& body) {
+    int ends[2];
+    REQUIRE(pipe(ends) == 0);
+    const pid_t child = fork();
+    REQUIRE(child >= 0);
+    if (child == 0) {
+        const std::string said = body();
+        const auto written = write(ends[1], said.data(), said.size());
+        _exit(written == static_cast<ssize_t>(said.size()) ? 0 : 1);
+    }
+    close(ends[1]);
+    std::string said;
+    char room[4096];
+    for (ssize_t got = 0; (got = read(ends[0], room, sizeof room)) > 0;)
+        said.append(room, static_cast<std::size_t>(got));
+    close(ends[0]);
+    int status = 0;
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? said : "died";
+}
+
+task<bool> carries_bytes() {
+    auto both = co_await flavours::connected();
+    std::array<std::byte, 16> room{};
+    const auto sent = co_await both.client.send_all("ping");
+    const auto got = co_await both.server.recv(room).within(std::chrono::seconds(5));
+    co_return sent && got && *got == 4;
+}
+
+/// The backend a core got, whether it works, and why it is not io_uring.
+std::string outcome(backend wanted) {
+    core_options options;
+    options.backend = wanted;
+    std::string why;
+    auto core = core::make(options, &why);
+    if (!core) return "error: " + why;
+    const bool works = block_on(**core, carries_bytes());
+    return std::string(to_string((*core)->backend())) + (works ? " works: " : " fails: ") +
+           (*core)->fallback_reason();
+}
+
+bool contains(const std::string& text, const char* part) {
+    return text.find(part) != std::string::npos;
+}
+
+bool uring_can_be_had() {
+    return in_child([] { return outcome(backend::uring); }).rfind("io_uring", 0) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("a refused io_uring_setup or io_uring_enter means epoll, with the reason and the remedy") {
+    for (const int call : {SYS_io_uring_setup, SYS_io_uring_enter}) {
+        for (const int error : {EPERM, ENOSYS}) {
+            INFO("call ", call, " refused with ", error);
+            const std::string said = in_child([&] {
+                return refuse(call, error) ? outcome(backend::automatic) : "no filter";
+            });
+            CHECK(said.rfind("epoll works: ", 0) == 0);
+            CHECK(contains(said, "seccomp"));
+            CHECK(contains(said, "allow io_uring_setup"));
+        }
+    }
+}
+
+TEST_CASE("without io_uring_register the ring still works") {
+    if (!uring_can_be_had()) {
+        MESSAGE("skipped: no io_uring here");
+        return;
+    }
+    const std::string said = in_child([] {
+        return refuse(SYS_io_uring_register, EPERM) ? outcome(backend::automatic) : "no filter";
+    });
+    CHECK(said == "io_uring works: ");
+}
+
+TEST_CASE("a program that insists on io_uring gets an error that explains, never epoll") {
+    const std::string said = in_child([] {
+        return refuse(SYS_io_uring_setup, EPERM) ? outcome(backend::uring) : "no filter";
+    });
+    CHECK(said.rfind("error: ", 0) == 0);
+    CHECK(contains(said, "EPERM"));
+    CHECK(contains(said, "seccomp"));
+}
+
+TEST_CASE("RINGLET_BACKEND=epoll makes no io_uring call at all") {
+    const std::string said = in_child([] {
+        setenv("RINGLET_BACKEND", "epoll", 1);
+        return refuse(SYS_io_uring_setup, kill_process) ? outcome(backend::automatic) : "no filter";
+    });
+    CHECK(said.rfind("epoll works", 0) == 0);
+    // The filter is one that would have been noticed.
+    CHECK(in_child([] {
+              return refuse(SYS_io_uring_setup, kill_process) ? outcome(backend::uring) : "no filter";
+          }) == "died");
+}
+
+TEST_CASE("RINGLET_BACKEND overrides automatic and nothing else, and must be a backend") {
+    CHECK(contains(in_child([] {
+                       setenv("RINGLET_BACKEND", "sideways", 1);
+                       return outcome(backend::automatic);
+                   }),
+                   "`sideways`"));
+    CHECK(in_child([] {
+              setenv("RINGLET_BACKEND", "uring", 1);
+              return outcome(backend::epoll);
+          }).rfind("epoll works", 0) == 0);
+}
+
+TEST_CASE("no descriptors left is an error, not a reason for epoll") {
+    const std::string said = in_child([] {
+        const rlimit few{.rlim_cur = 5, .rlim_max = 5};
+        for (int fd = 0; fd >= 0 && fd < 5;) fd = dup(0);
+        setrlimit(RLIMIT_NOFILE, &few);
+        return outcome(backend::automatic);
+    });
+    CHECK(said.rfind("error: ", 0) == 0);
+    CHECK(contains(said, "ulimit -n"));
+}

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "flavours.hpp"
+
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <csignal>
+#include <cstring>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Calls `body(run_options&)` once for each backend.
+template <class Body>
+void each_backend(Body body) {
+    for (const backend b : {backend::uring, backend::epoll}) {
+        INFO("on ", std::string(to_string(b)));
+        run_options options;
+        options.core.backend = b;
+        std::string why;
+        if (!choose_backend(options.core, &why)) {
+            MESSAGE("skipped: ", why);
+            continue;
+        }
+        body(options);
+    }
+}
+
+task<> wait_for_stop(std::error_code& end) {
+    auto door = tcp_listener::bind("127.0.0.1:0").value();
+    end = (co_await door.next()).error();
+}
+
+}  // namespace
+
+TEST_CASE("run() calls the body once on each core and returns 0") {
+    each_backend([](run_options& options) {
+        for (const unsigned cores : {1U, 2U, 3U}) {
+            options.cores = cores;
+            std::array<std::atomic<int>, 3> calls{};
+            CHECK(run(options, [&]() -> task<> {
+                      ++calls[core_index()];
+                      CHECK(core_count() == cores);
+                      co_return;
+                  }) == 0);
+            for (unsigned i = 0; i < 3; ++i) CHECK(calls[i] == (i < cores ? 1 : 0));
+        }
+    });
+}
+
+TEST_CASE("a body that throws ends the program with 1, and the other cores with it") {
+    each_backend([](run_options& options) {
+        options.cores = 2;
+        options.grace = 0ns;
+        CHECK(run(options, []() -> task<> {
+                  if (core_index() == 1) throw std::runtime_error("this is part of a test");
+                  co_await sleep_for(1h);
+              }) == 1);
+    });
+}
+
+TEST_CASE("with several cores port 0 picks one port for all") {
+    each_backend([](run_options& options) {
+        options.cores = 3;
+        std::mutex mutex;
+        std::multiset<std::string> names;
+        CHECK(run(options, [&]() -> task<> {
+                  auto one = tcp_listener::bind("127.0.0.1:0").value();
+                  auto two = tcp_listener::bind("127.0.0.1:0").value();
+                  const std::lock_guard lock(mutex);
+                  names.insert(one.local_name().to_string());
+                  names.insert(two.local_name().to_string());
+                  co_return;
+              }) == 0);
+        CHECK(names.size() == 6);
+        CHECK(std::set<std::string>(names.begin(), names.end()).size() == 2);
+    });
+}
+
+TEST_CASE("one accepting core deals connections out in turn") {
+    each_backend([](run_options& options) {
+        options.cores = 3;
+        options.accept = run_options::accept_mode::one_core;
+        constexpr int connections = 30;
+        std::array<std::atomic<int>, 3> served{};
+        std::atomic<int> total = 0;
+        std::atomic<bool> good = true;
+        CHECK(run(options, [&]() -> task<> {
+                  auto door = tcp_listener::bind("127.0.0.1:0").value();
+                  auto client = [](address where, std::atomic<bool>& fine) -> task<> {
+                      std::array<std::byte, 4> room{};
+                      auto peer = co_await tcp_stream::connect(where).within(10s);
+                      const bool told = peer && co_await peer->recv(room).within(10s);
+                      if (!told) fine = false;
+                  };
+                  co_await with_scope([&](scope& s) -> task<> {
+                      if (core_index() == 1)
+                          for (int i = 0; i < connections; ++i)
+                              s.start(client(door.local_name(), good));
+                      while (auto peer = co_await door.next()) {
+                          ++served[core_index()];
+                          co_await peer->send_all("x");
+                          if (++total == connections) stop();
+                      }
+                  });
+              }) == 0);
+        CHECK(good);
+        CHECK(total == connections);
+        for (const auto& count : served) CHECK(count == connections / 3);
+    });
+}
+
+TEST_CASE("cores call each other, both ways at once") {
+    each_backend([](run_options& options) {
+        options.cores = 2;
+        std::array<int, 2> sums{};
+        CHECK(run(options, [&]() -> task<> {
+                  const unsigned me = core_index();
+                  int sum = 0;
+                  for (int i = 0; i < 5000; ++i) {
+                      auto there = []() noexcept { return static_cast<int>(core_index()); };
+                      sum += (co_await on_core(1 - me, there)).value();
+                  }
+                  sums[me] = sum;
+                  auto nothing = []() noexcept {};
+                  CHECK((co_await on_core(7, nothing)).error() == errc::core_stopped);
+              }) == 0);
+        CHECK(sums[0] == 5000);
+        CHECK(sums[1] == 0);
+    });
+}
+
+TEST_CASE("stop() ends listeners and idle sessions, which answer what they had received") {
+    each_backend([](run_options& options) {
+        options.grace = 1h;
+        std::error_code end;
+        std::string answered;
+        CHECK(run(options, [&]() -> task<> {
+                  auto both = co_await flavours::connected();
+                  auto session = [&]() -> task<> {
+                      std::array<std::byte, 64> room{};
+                      while (auto got = co_await both.server.recv(room).or_stop())
+                          if (!co_await both.server.send_all(std::span(room).first(*got))) break;
+                  };
+                  co_await with_scope([&](scope& s) -> task<> {
+                      s.start(session());
+                      s.start(wait_for_stop(end));
+                      co_await yield();
+                      REQUIRE(::send(both.client.native_handle(), "last words", 10, 0) == 10);
+                      stop();
+                  });
+                  std::array<std::byte, 64> room{};
+                  const auto got = co_await both.client.recv(room);
+                  REQUIRE(got);
+                  answered.assign(reinterpret_cast<const char*>(room.data()), *got);
+              }) == 0);
+        CHECK(end == errc::stopping);
+        CHECK(answered == "last words");
+    });
+}
+
+TEST_CASE("what does not end within the grace is cancelled; a second stop does not wait for it") {
+    each_backend([](run_options& options) {
+        for (const bool twice : {false, true}) {
+            options.grace = twice ? nanoseconds(1h) : nanoseconds(0);
+            std::error_code end;
+            CHECK(run(options, [&]() -> task<> {
+                      stop();
+                      if (twice) stop();
+                      end = (co_await sleep_for(1h)).error();
+                  }) == 0);
+            CHECK(end == errc::cancelled);
+        }
+    });
+}
+
+TEST_CASE("SIGTERM stops the program, and a second one skips the grace") {
+    each_backend([](run_options& options) {
+        options.cores = 2;
+        options.grace = 1h;
+        std::array<std::error_code, 2> ends;
+        CHECK(run(options, [&]() -> task<> {
+                  if (core_index() == 0) co_await yield();  // the signals are taken by now
+                  if (core_index() == 0) ::kill(::getpid(), SIGTERM);
+                  CHECK(co_await stop_request());
+                  if (core_index() == 0) ::kill(::getpid(), SIGTERM);
+                  ends[core_index()] = (co_await sleep_for(1h)).error();
+              }) == 0);
+        CHECK(ends[0] == errc::cancelled);
+        CHECK(ends[1] == errc::cancelled);
+    });
+}
+
+TEST_CASE("stop() works from a thread of the user's own") {
+    each_backend([](run_options& options) {
+        std::thread other;
+        std::error_code end;
+        CHECK(run(options, [&]() -> task<> {
+                  other = std::thread([] { stop(); });
+                  co_await wait_for_stop(end);
+              }) == 0);
+        other.join();
+        CHECK(end == errc::stopping);
+        stop();  // outside run(): nothing happens
+    });
+}
+
+TEST_CASE("a signal_set gives its signals, each once, and puts back what was there before") {
+    flavours::each_task([](core&) -> task<> {
+        struct sigaction before {};
+        ::sigaction(SIGUSR1, nullptr, &before);
+        {
+            signal_set signals{SIGUSR1, SIGHUP};
+            ::raise(SIGUSR1);
+            ::raise(SIGUSR1);
+            ::raise(SIGHUP);
+            std::set<int> got;
+            got.insert((co_await signals.next()).value());
+            got.insert((co_await signals.next()).value());
+            CHECK(got == std::set<int>{SIGUSR1, SIGHUP});
+            auto kick = []() -> task<> {
+                co_await yield();
+                ::raise(SIGHUP);
+            };
+            co_await with_scope([&](scope& s) -> task<> {
+                s.start(kick());
+                CHECK((co_await signals.next()).value() == SIGHUP);
+            });
+            auto wait = [&]() -> task<bool> { co_return static_cast<bool>(co_await signals.next()); };
+            auto work = wait();
+            CHECK_FALSE((co_await with_deadline(10ms, std::move(work))).value_or(false));
+        }
+        struct sigaction after {};
+        ::sigaction(SIGUSR1, nullptr, &after);
+        const bool same = after.sa_handler == before.sa_handler;
+        CHECK(same);
+    });
+}
+
+TEST_CASE("a program that cannot be set up ends with 2") {
+    run_options options;
+    options.core.backend = backend::uring;
+    ::setenv("RINGLET_BACKEND", "neither", 1);
+    options.core.backend = backend::automatic;
+    CHECK(run(options, []() -> task<> { co_return; }) == 2);
+    ::unsetenv("RINGLET_BACKEND");
+}
