@@ -136,6 +136,7 @@ void run_core(runtime& all, unsigned index, const std::function<task<void>()>& b
     std::string why;
     auto made = core::make(all.options.core, all.choice, &why);
     if (made) {
+        const std::lock_guard lock(all.cores_mutex);
         all.cores[index] = made->get();
     } else if (!all.unusable.exchange(true)) {
         say(why.c_str());
