@@ -96,6 +96,7 @@ TEST_CASE("one accepting core deals connections out in turn") {
         constexpr int connections = 30;
         std::array<std::atomic<int>, 3> served{};
         std::atomic<int> total = 0;
+        std::atomic<unsigned> listening = 0;
         std::atomic<bool> good = true;
         CHECK(run(options, [&]() -> task<> {
                   auto door = tcp_listener::bind("127.0.0.1:0").value();
@@ -105,7 +106,9 @@ TEST_CASE("one accepting core deals connections out in turn") {
                       const bool told = peer && co_await peer->recv(room).within(10s);
                       if (!told) fine = false;
                   };
+                  ++listening;
                   co_await with_scope([&](scope& s) -> task<> {
+                      while (core_index() == 1 && listening < 3) co_await yield();
                       if (core_index() == 1)
                           for (int i = 0; i < connections; ++i)
                               s.start(client(door.local_name(), good));
@@ -191,10 +194,13 @@ TEST_CASE("SIGTERM stops the program, and a second one skips the grace") {
         options.cores = 2;
         options.grace = 1h;
         std::array<std::error_code, 2> ends;
+        std::atomic<int> told = 0;
         CHECK(run(options, [&]() -> task<> {
                   if (core_index() == 0) co_await yield();  // the signals are taken by now
                   if (core_index() == 0) ::kill(::getpid(), SIGTERM);
                   CHECK(co_await stop_request());
+                  ++told;
+                  while (told < 2) co_await yield();
                   if (core_index() == 0) ::kill(::getpid(), SIGTERM);
                   ends[core_index()] = (co_await sleep_for(1h)).error();
               }) == 0);

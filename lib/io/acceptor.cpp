@@ -46,7 +46,10 @@ acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
       options_(options),
       shared_(shared) {
     options_.ready_limit = std::max(options_.ready_limit, 1U);
-    if (shared_ != nullptr) shared_->listeners[program::this_core] = this;
+    if (shared_ != nullptr) {
+        shared_->listeners[program::this_core] = this;
+        shared_->open[program::this_core].store(true, std::memory_order_release);
+    }
     if (home_.stop_requested()) {
         stop();
     } else {
@@ -215,6 +218,7 @@ bool acceptor::deal_out(int fd) noexcept {
     for (unsigned tried = 0; tried < count; ++tried) {
         const unsigned to = next_core_++ % count;
         if (to == program::this_core) return false;
+        if (!shared_->open[to].load(std::memory_order_acquire)) continue;  // not yet, or no more
         if (shared_->waiting[to].load(std::memory_order_relaxed) >= options_.ready_limit) continue;
         shared_->waiting[to].fetch_add(1);
         const message m{.run =
@@ -286,7 +290,10 @@ void acceptor::retire() noexcept {
     retired_ = true;
     pause_.disarm();
     stop_node_.unlink_if_linked();
-    if (shared_ != nullptr) shared_->listeners[program::this_core] = nullptr;
+    if (shared_ != nullptr) {
+        shared_->open[program::this_core].store(false, std::memory_order_release);
+        shared_->listeners[program::this_core] = nullptr;
+    }
     if (!give_to_waiter(answer::cancelled) && waiting_ != nullptr) waiting_->acceptor_ = nullptr;
     waiting_ = nullptr;
     if (armed_) {

@@ -19,7 +19,7 @@ class acceptor;
 
 /// One address that the cores of a program listen on together. Lives as long as the program.
 struct shared_port {
-    explicit shared_port(unsigned cores) : listeners(cores), waiting(cores) {}
+    explicit shared_port(unsigned cores) : listeners(cores), open(cores), waiting(cores) {}
 
     std::mutex binding;          ///< held by the core that binds; the others then take `local`
     bool bound = false;
@@ -28,6 +28,7 @@ struct shared_port {
     /// With one accepting core: each core's listener (its own thread's to read and write), and how
     /// many connections it has been dealt and not taken yet.
     std::vector<acceptor*> listeners;
+    std::vector<std::atomic<bool>> open;  ///< whether that core has one, for the accepting core
     std::vector<std::atomic<unsigned>> waiting;
 };
 
