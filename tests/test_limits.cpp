@@ -189,7 +189,7 @@ TEST_CASE("a full table of descriptors: no spin, the old are served, and the new
             clients.push_back((co_await tcp_stream::connect(door.local_name())).value());
             s.start(serve_one());
             const auto before = c.stats();
-            co_await sleep_for(200ms);
+            CHECK(co_await sleep_for(200ms));
             const auto after = c.stats();
             // 10, 20, 40, 80 ... ms of pause: a handful of tries, and about as many turns.
             CHECK(after.turns - before.turns < 40);
