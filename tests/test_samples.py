@@ -419,6 +419,9 @@ def refuse_io_uring():
 @case()
 def io_uring_refused(_):
     with server("auto", before=refuse_io_uring) as s:
+        if "-Dio_backend=epoll" in (s.reason or ""):
+            s.stop()
+            return "built to take epoll: nothing to refuse"
         expect(s.backend == "epoll" and "seccomp" in (s.reason or ""), s.line)
         load(s.address, "--messages", "5")
         s.stop()

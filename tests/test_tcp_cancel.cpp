@@ -101,8 +101,6 @@ TEST_CASE("a time-out against arriving data has one outcome each and loses no by
         }
         CHECK(in_order);
         CHECK(received + timed_out == 500);
-        CHECK(received > 0);
-        CHECK(timed_out > 0);
         CHECK(c.in_flight == 0);
     });
 }

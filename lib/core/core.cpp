@@ -317,7 +317,9 @@ void core::run_ready() {
 void core::run_edges() {
     for (std::size_t left = std::min<std::size_t>(edges_.size(), options_.turn_budget); left > 0;
          --left) {
-        completion& c = *edges_.pop_front();
+        completion* const next = edges_.pop_front();
+        if (next == nullptr) continue;
+        completion& c = *next;
         c.at = completion::phase::parked;
         const int value = c.kind->attempt(c);
         if (value == -EAGAIN && c.ending == 0) continue;

@@ -73,6 +73,7 @@ void acceptor::sit() noexcept {
 }
 void acceptor::leave() noexcept {
     if (!socket_ || (*socket_).seat(side::read) != this) return;
+    if (at == phase::edge) home_.forget_attempt(*this);
     (*socket_).seat(side::read) = nullptr;
     at = phase::idle;
     --home_.in_flight;
@@ -318,6 +319,10 @@ result<tcp_stream> adopted(int fd) noexcept {
 
 bool next_op::start(cancel_scope& context) noexcept {
     core& c = here();
+    if (acceptor_ == nullptr) {  // the listener has been closed, by another task for example
+        answer = answer::cancelled;
+        return false;
+    }
     answer = acceptor_->take_or_arm();
     if (answer != -EAGAIN) {
         acceptor_ = nullptr;

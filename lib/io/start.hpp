@@ -82,12 +82,11 @@ bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
             if (const int error = c.register_descriptor(d); error != 0) answer = error;
         }
         if (answer != -EAGAIN && c.spend()) return false;
-        d.sit(Op::seat, *this);
-        if (answer != -EAGAIN) {  // the others first
-            at = phase::ready;
-            c.make_ready_later(*this);
+        if (answer != -EAGAIN) {
+            answer_later(waiter);
             return true;
         }
+        d.sit(Op::seat, *this);
         ++c.counters().parks;
         at = phase::parked;
     }

@@ -136,6 +136,8 @@ public:
         edges_.push_back(&c);
     }
 
+    /// Takes back queue_attempt(): `c` is about to go.
+    void forget_attempt(completion& c) noexcept { edges_.remove(&c); }
     /// epoll: lets `d` be found by its edges, once for all; 0 or -errno.
     [[nodiscard]] int register_descriptor(descriptor& d) noexcept;
 
@@ -183,7 +185,14 @@ private:
             items_[(head_ + count_) & (capacity_ - 1)] = c;
             ++count_;
         }
+        /// Null in place of one that was removed.
         [[nodiscard]] completion* pop_front() noexcept;
+        void remove(completion* c) noexcept {
+            for (std::size_t i = 0; i < count_; ++i) {
+                completion*& item = items_[(head_ + i) & (capacity_ - 1)];
+                if (item == c) item = nullptr;
+            }
+        }
         [[nodiscard]] std::size_t size() const noexcept { return count_; }
 
     private:

@@ -22,8 +22,8 @@ class acceptor;
 /// cancelled stays with the listener for the next call.
 class [[nodiscard]] next_op : public completion {
 public:
-    explicit next_op(acceptor& a) noexcept : completion(detail::parked_kind), acceptor_(&a) {}
-    next_op(next_op&& unstarted) noexcept : next_op(*unstarted.acceptor_) {}
+    explicit next_op(acceptor* a) noexcept : completion(detail::parked_kind), acceptor_(a) {}
+    next_op(next_op&& unstarted) noexcept : next_op(unstarted.acceptor_) {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <ringlet_promise Promise>

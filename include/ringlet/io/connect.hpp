@@ -17,6 +17,7 @@ public:
     connect_op(const address& peer, const stream_options& options) noexcept;
 
     static constexpr side seat = side::write;
+    static constexpr bool never_at_once = true;  ///< a stop ends it: there is nothing to be received
     [[nodiscard]] descriptor& target() const noexcept { return *socket_; }
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;

@@ -76,6 +76,14 @@ protected:
     /// Hands the operation to the kernel. False: it is answered, do not suspend.
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
 
+    /// Resumes the waiter with the answer it has, after the others and the kernel had their turn.
+    void answer_later(std::coroutine_handle<> handle) noexcept {
+        waiter = handle;
+        self().target().sit(Op::seat, *this);
+        at = phase::ready;
+        here().make_ready_later(*this);
+    }
+
     /// Leaves the seat; the answer, or why there is none.
     [[nodiscard]] int settle() noexcept {
         if (at == phase::ready) self().target().vacate(Op::seat);
@@ -135,7 +143,9 @@ public:
         if (c.stop_requested() && !handle.promise().context().cancelled()) [[unlikely]] {
             this->answer = last_attempt();
             if (this->answer == would_wait) this->answer = answer::stopping;
-            return false;
+            if (this->answer < 0 || c.spend()) return false;
+            this->answer_later(handle);  // a flood must not keep the others from stopping
+            return true;
         }
         if (!Base::await_suspend(handle)) return false;
         c.stop_waiters().push_back(node_);
@@ -158,6 +168,7 @@ private:
     static constexpr int would_wait = -11;  // -EAGAIN
     /// Asks the kernel whatever epoll last said, since its next edge will not be waited for.
     [[nodiscard]] int last_attempt() noexcept {
+        if constexpr (requires { Base::never_at_once; }) return would_wait;
         this->target().readable = this->target().writable = true;
         return this->attempt();
     }

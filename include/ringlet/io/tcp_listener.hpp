@@ -28,14 +28,12 @@ public:
     tcp_listener& operator=(tcp_listener&&) noexcept;
     ~tcp_listener();
 
-    /// The next connection: result<tcp_stream>. Fails only when the listener's scope is cancelled
-    /// or the program is stopping: what else can go wrong (EMFILE, ENFILE, ENOBUFS, ENOMEM,
-    /// ECONNABORTED, EPERM...) is absorbed with a pause, counted and told to
-    /// listen_options::on_absorbed. io_uring accepts with one multishot operation.
-    [[nodiscard]] next_op next() noexcept {
-        RINGLET_CHECK(acceptor_, "a listener was used that is empty: closed or moved");
-        return next_op(*acceptor_);
-    }
+    /// The next connection: result<tcp_stream>. Fails only when the waiter's scope is cancelled, the
+    /// listener has been closed (both errc::cancelled) or the program is stopping: what else can go
+    /// wrong (EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, EPERM...) is absorbed with a pause,
+    /// counted and told to listen_options::on_absorbed. io_uring accepts with one multishot
+    /// operation.
+    [[nodiscard]] next_op next() noexcept { return next_op(acceptor_.get()); }
 
     /// One connection, or the kernel's own error: nothing is absorbed. Not while next() is in use.
     [[nodiscard]] accept_op accept() noexcept;
