@@ -3,11 +3,12 @@
 
 // Every queue, budget and table at its limit.
 
-#include "flavours.hpp"
+#include "net_helpers.hpp"
 
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <algorithm>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -201,5 +202,82 @@ TEST_CASE("a full table of descriptors: no spin, the old are served, and the new
             co_await served.front().close();  // a descriptor is free again
         });
         CHECK(served.size() == 2);
+    });
+}
+
+TEST_CASE("a table that is full before the first connection is taken does no harm") {
+    flavours::each_task([](core& c) -> task<> {
+        absorbed = 0;
+        listen_options options;
+        options.on_absorbed = [](const std::error_code&) { ++absorbed; };
+        // Nothing but the listener on this core, and a connection in its backlog.
+        auto door = tcp_listener::bind("127.0.0.1:0", options).value();
+        net::plain_client client(door.local_name());
+        REQUIRE(client.connected());
+        auto take = [&]() -> task<bool> { co_return static_cast<bool>(co_await door.next()); };
+        {
+            const few_descriptors none(0);
+            auto work = take();
+            const auto got = co_await with_deadline(60ms, std::move(work));
+            CHECK(got.error() == errc::timed_out);
+            CHECK(absorbed > 0);
+        }
+        auto work = take();
+        const auto got = co_await with_deadline(5s, std::move(work));
+        REQUIRE(got);
+        CHECK(*got);
+        CHECK(c.stats().accept_backoffs > 0);
+    });
+}
+
+TEST_CASE("64 listeners on a submission queue of 4: each connection comes once") {
+    flavours::each([](core& c) {
+        block_on(c, []() -> task<> {
+            constexpr int doors = 64;
+            constexpr int clients = 4;
+            listen_options options;
+            options.ready_limit = 1;
+            std::vector<tcp_listener> all;
+            for (int i = 0; i < doors; ++i)
+                all.push_back(tcp_listener::bind("127.0.0.1:0", options).value());
+            int served = 0;
+            std::vector<std::string> heard(doors);
+            auto serve = [&](int i) -> task<> {
+                std::array<std::byte, 16> room{};
+                for (int n = 0; n < clients; ++n) {
+                    auto peer = co_await all[static_cast<std::size_t>(i)].next();
+                    if (!peer) co_return;
+                    const auto got = co_await peer->recv(room).within(10s);
+                    if (got) {
+                        heard[static_cast<std::size_t>(i)] +=
+                            net::text_of(std::span(room).first(*got));
+                        ++served;
+                    }
+                }
+            };
+            std::vector<net::plain_client> callers;
+            co_await with_scope([&](scope& s) -> task<> {
+                for (int i = 0; i < doors; ++i) s.start(serve(i));
+                for (int i = 0; i < 3; ++i) co_await yield();  // armed
+                for (int n = 0; n < clients; ++n) {
+                    for (const auto& door : all) {
+                        callers.emplace_back(door.local_name());
+                        CHECK(callers.back().connected());
+                        CHECK(callers.back().send(std::string(1, static_cast<char>('a' + n))));
+                    }
+                }
+                for (int turns = 0; turns < 5000 && served < doors * clients; ++turns)
+                    std::ignore = co_await sleep_for(1ms);
+                s.cancel();
+            });
+            CHECK(served == doors * clients);
+            for (std::string& letters : heard) {
+                std::sort(letters.begin(), letters.end());
+                CHECK(letters == "abcd");
+            }
+        }());
+    }, [](core_options& o) {
+        o.ring_entries = 4;
+        o.completion_entries = 256;
     });
 }

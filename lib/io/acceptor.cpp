@@ -71,6 +71,15 @@ void acceptor::sit() noexcept {
     at = phase::parked;
     ++home_.in_flight;
 }
+/// epoll: lets edge() look in the next turn. Registered first: that makes the room in the queue.
+void acceptor::attempt_soon() noexcept {
+    sit();
+    if (const int error = home_.register_descriptor(*socket_); error != 0) {
+        absorb(error);
+    } else if (at != phase::edge) {
+        home_.queue_attempt(*this);
+    }
+}
 void acceptor::leave() noexcept {
     if (!socket_ || (*socket_).seat(side::read) != this) return;
     if (at == phase::edge) home_.forget_attempt(*this);
@@ -109,8 +118,7 @@ int acceptor::take_or_arm() noexcept {
     if (fd < 0) return -EAGAIN;
     if (shared_ == nullptr || !deal_out(fd)) return fd;
     // It went to another core; what else is there comes with the next turn.
-    sit();
-    home_.queue_attempt(*this);
+    attempt_soon();
     return -EAGAIN;
 }
 
@@ -264,9 +272,7 @@ void acceptor::pause::over(timer& t) noexcept {
     if (a.home_.ring() != nullptr) {
         a.arm();
     } else if (a.waiting_ != nullptr || a.shared_ != nullptr) {
-        a.sit();
-        if (a.at != phase::edge) a.home_.queue_attempt(a);
-        static_cast<void>(a.home_.register_descriptor(*a.socket_));
+        a.attempt_soon();
     }
 }
 

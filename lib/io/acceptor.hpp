@@ -60,6 +60,7 @@ private:
         return waiting_ != nullptr && waiting_->at == phase::parked;
     }
     void sit() noexcept;
+    void attempt_soon() noexcept;
     void leave() noexcept;
     [[nodiscard]] int try_accept() noexcept;
     void arm() noexcept;

@@ -54,19 +54,20 @@ public:
     /// look at the completions).
     int enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept;
 
-    /// Calls `take(user_data, res, flags)` for each completion there is; their number.
+    /// Calls `take(user_data, res, flags)` for each completion there is; their number. Each is
+    /// consumed before it is told: `take` may need a submission entry, and a full queue reaps.
     template <class Take>
     unsigned reap(Take&& take) noexcept {
-        std::uint32_t head = *cq_head_;
-        const std::uint32_t first = head;
         const std::uint32_t tail = load_acquire(cq_tail_);
-        while (head != tail) {
-            const io_uring_cqe& cqe = cqes_[head & cq_mask_];
+        unsigned count = 0;
+        for (std::uint32_t head = *cq_head_; static_cast<std::int32_t>(tail - head) > 0;
+             head = *cq_head_) {
+            const io_uring_cqe cqe = cqes_[head & cq_mask_];
+            std::atomic_ref(*cq_head_).store(head + 1, std::memory_order_release);
             take(cqe.user_data, cqe.res, cqe.flags);
-            ++head;
+            ++count;
         }
-        std::atomic_ref(*cq_head_).store(head, std::memory_order_release);
-        return head - first;
+        return count;
     }
     [[nodiscard]] bool has_completions() const noexcept {
         return *cq_head_ != load_acquire(cq_tail_);
