@@ -10,13 +10,10 @@
 
 #include <fmt/format.h>
 
-#include <array>
 #include <atomic>
 #include <chrono>
-#include <cstddef>
 #include <cstdio>
 #include <optional>
-#include <span>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -38,11 +35,8 @@ constexpr ringlet::nanoseconds for_ever = std::chrono::hours(24 * 365 * 100);
 /// fails, or at a stop of the program once everything received has been sent back.
 ringlet::task<> session(ringlet::tcp_stream peer, ringlet::nanoseconds idle,
                         ringlet::semaphore::permit /*given back with the frame*/) {
-    std::array<std::byte, 4096> room;
-    while (auto got = co_await peer.recv(room).within(idle).or_stop()) {
-        const auto bytes = std::span(room).first(*got);
-        if (!co_await peer.send_all(bytes).within(idle)) co_return;
-    }
+    while (auto chunk = co_await peer.chunks().next().within(idle).or_stop())
+        if (!co_await peer.send_all(std::move(*chunk)).within(idle)) co_return;
 }
 
 /// What this core may have open at once: its part of --max-connections.

@@ -4,6 +4,7 @@
 #include <ringlet/core/core.hpp>
 
 #include <ringlet/base/frame.hpp>
+#include <core/buffer_pool.hpp>
 #include <core/user_data.hpp>
 #include <kernel/fault.hpp>
 #include <kernel/poller.hpp>
@@ -119,6 +120,7 @@ core::core(const core_options& options, backend_choice choice)
     : clock_(options.clock != nullptr ? options.clock : &real_clock),
       options_(options),
       descriptors_(std::make_unique<descriptor_pool>()),
+      buffers_(std::make_unique<buffer_pool>(*this, options.buffers)),
       choice_(std::move(choice)),
       inbox_(options.inbox_capacity),
       bell_completion_(bell_kind) {
@@ -173,6 +175,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
 
 core::~core() {
     drain();
+    buffers_.reset();
     poller_.reset();
     ring_.reset();
     if (current_ == this) {
@@ -198,6 +201,7 @@ std::string core::describe() const {
 core_stats core::stats() const noexcept {
     core_stats all = stats_;
     all.timers_fired = timers_.fired();
+    all.starvations = buffers_->starvations;
     if (ring_) {
         all.enters = ring_->enters;
         all.submitted = ring_->submitted;
@@ -246,8 +250,9 @@ void core::turn(const bool& done) {
     run_edges();
     run_ready();
     const bool idle = !done && ready_head_ == nullptr && later_head_ == nullptr &&
-                      edges_.size() == 0 && hopped_.empty();
+                      edges_.size() == 0 && hopped_.empty() && !buffers_->can_feed();
     enter_kernel(idle);
+    if (buffers_->starving()) [[unlikely]] buffers_->new_turn();
     if (later_head_ != nullptr) {
         *ready_tail_ = std::exchange(later_head_, nullptr);
         ready_tail_ = std::exchange(later_tail_, &later_head_);
@@ -345,6 +350,11 @@ void core::reap_ring() noexcept {
             case kernel::tag::nobody: break;
         }
     });
+}
+
+void core::look() noexcept {
+    ring_->enter(0, 0, 0);
+    reap_ring();
 }
 
 bool core::spin_for_work() {

@@ -12,16 +12,38 @@
 
 namespace ringlet {
 
+namespace {
+/// The kind of a multishot receive that was never armed.
+constexpr completion_kind at_rest{.cancel = nullptr, .attempt = nullptr, .answered = nullptr,
+                                  .submit = nullptr};
+}  // namespace
+
 void descriptor::wake_closer() noexcept {
     if (!busy()) here().make_ready(*std::exchange(closer, nullptr));
+}
+
+multishot_recv::multishot_recv() noexcept : completion(at_rest) {}
+
+void descriptor::open(int opened) noexcept {
+    fd = opened;
+    registered = closing = bulk = false;
+    readable = writable = trust_short = true;
+    bulk_score = 0;
+    seats = {};
+    closer = nullptr;
+    next_free = nullptr;
+    starved.owner = many.owner = this;
+    many.end = multishot_recv::open;
+    many.first = many.last = multishot_recv::none;
+    many.queued = 0;
+    many.armed = many.pausing = many.retired = false;
 }
 
 descriptor* descriptor_pool::take(int fd) noexcept {
     if (free_ == nullptr && !grow()) return nullptr;
     descriptor& taken = *free_;
     free_ = taken.next_free;
-    taken = descriptor();
-    taken.fd = fd;
+    taken.open(fd);
     ++open_;
     return &taken;
 }
@@ -36,30 +58,42 @@ bool descriptor_pool::grow() noexcept {
     }
 }
 
-void descriptor_pool::give_back(descriptor& d) noexcept {
-    d.fd = -1;
-    d.next_free = std::exchange(free_, &d);
-    --open_;
-}
-
 owned_descriptor::owned_descriptor(int fd) noexcept : descriptor_(here().descriptors().take(fd)) {
     if (descriptor_ == nullptr) sys::close(fd);
 }
 
-int owned_descriptor::release() noexcept {
-    if (descriptor_ == nullptr) return -1;
-    core& c = here();
-    RINGLET_CHECK(!descriptor_->busy(),
+/// Out of the loop's sight; true when the record is still the ring's.
+static bool withdraw(core& c, descriptor& d) noexcept {
+    RINGLET_CHECK(!d.busy(),
                   "a stream or listener was given up or destroyed while an operation on it was in "
                   "flight: co_await its close(), or join the other task first");
-    const int fd = descriptor_->fd;
+    d.starved.unlink_if_linked();
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on
     // reporting a descriptor that is no more.
-    if (descriptor_->registered) c.poller()->remove(fd);
+    if (d.registered) c.poller()->remove(d.fd);
+    if (d.many.armed || d.many.queued > 0) d.many.kind->cancel(c, d.many);
+    return d.many.armed;
+}
+
+int owned_descriptor::release() noexcept {
+    if (descriptor_ == nullptr) return -1;
+    RINGLET_CHECK(!descriptor_->many.armed && descriptor_->many.queued == 0,
+                  "a stream that is being read by chunks() was given up: what the ring receives "
+                  "meanwhile would be lost; read it with recv() until then");
+    core& c = here();
+    static_cast<void>(withdraw(c, *descriptor_));
+    const int fd = descriptor_->fd;
     c.descriptors().give_back(*std::exchange(descriptor_, nullptr));
     return fd;
 }
 
-void owned_descriptor::close_now() noexcept { sys::close(release()); }
+void owned_descriptor::close_now() noexcept {
+    core& c = here();
+    descriptor& d = *std::exchange(descriptor_, nullptr);
+    const bool still_armed = withdraw(c, d);
+    sys::close(d.fd);
+    c.descriptors().closed();
+    if (!still_armed) c.descriptors().recycle(d);
+}
 
 }  // namespace ringlet

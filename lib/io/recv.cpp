@@ -3,6 +3,7 @@
 
 #include <ringlet/io/recv.hpp>
 
+#include <io/recv_many.hpp>
 #include <io/socket.hpp>
 #include <io/start.hpp>
 #include <kernel/sys.hpp>
@@ -13,8 +14,31 @@ void recv_op::prepare(io_uring_sqe& sqe) noexcept {
     io_uring_prep_recv(&sqe, descriptor_->fd, room_, capped(size_), 0);
 }
 
+bool recv_op::start(core& c, cancel_scope& context) noexcept {
+    descriptor& d = *descriptor_;
+    if (many::at_rest(d.many)) [[likely]]
+        return operation::start(c, context);
+    d.must_be_free(seat);
+    if (many::has_answer(d.many)) {
+        answer = attempt_beside_chunks(c);
+        return answered_at_once(c);
+    }
+    many::pause(c, d);
+    return wait(c, context, phase::parked);
+}
+
+/// The stream has been read by chunks(): what the ring has received for it comes first.
+int recv_op::attempt_beside_chunks(core& c) noexcept {
+    multishot_recv& m = descriptor_->many;
+    if (!many::has_answer(m)) c.look();
+    if (m.first != multishot_recv::none) return many::copy_first(c, m, room_, size_);
+    if (m.end != multishot_recv::open) return m.end;
+    return m.armed ? -EAGAIN : attempt();
+}
+
 int recv_op::attempt() noexcept {
     descriptor& d = *descriptor_;
+    if (!many::at_rest(d.many)) [[unlikely]] return attempt_beside_chunks(here());
     if (!d.readable) return -EAGAIN;
     const int got = sys::recv(d.fd, room_, capped(size_));
     // After a short read the socket was empty; what comes later makes an edge, so the call that

@@ -41,7 +41,7 @@ struct kind_of {
             if (value >= 0) value = op.advance(value);
             if (value == -EAGAIN) {
                 if (waiting.ending == 0) {
-                    submit(c, op);
+                    wait_on(c, op);
                     return;
                 }
                 value = -ECANCELED;
@@ -50,16 +50,31 @@ struct kind_of {
         --c.in_flight;
         c.answer(waiting, value);
     }
-    static void submit(core& c, Op& op) noexcept {
+    static void submit(core& c, completion& waiting) noexcept {
+        auto& op = static_cast<Op&>(waiting);
+        // The ring is asked now, so nothing is known any more of what a system call would find.
+        if constexpr (Op::seat == side::read) op.target().readable = true;
+        if constexpr (Op::seat == side::write) op.target().writable = true;
+        op.at = completion::phase::ring;
         io_uring_sqe& sqe = c.ring()->take();
         op.prepare(sqe);
         io_uring_sqe_set_data64(&sqe, user_data(op, tag));
+    }
+    /// For the ring's answer, or for a buffer of the pool.
+    static void wait_on(core& c, Op& op) noexcept {
+        if constexpr (requires { Op::takes_buffers; }) {
+            if (op.target().starved.linked()) {
+                op.at = completion::phase::parked;
+                return;
+            }
+        }
+        submit(c, op);
     }
 
     static constexpr kernel::tag tag =
         advances<Op> ? kernel::tag::many : kernel::tag::completion;
     static constexpr completion_kind table{
-        .cancel = cancel, .attempt = attempt, .answered = answered};
+        .cancel = cancel, .attempt = attempt, .answered = answered, .submit = submit};
 };
 
 }  // namespace detail
@@ -71,27 +86,22 @@ template <class Op>
 bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
     Op& op = self();
     descriptor& d = op.target();
-    if (c.ring() != nullptr) {
-        d.sit(Op::seat, *this);
-        at = phase::ring;
+    if (c.ring() != nullptr && !d.bulk) {
+        wait(c, context, phase::ring);
         detail::kind_of<Op>::submit(c, op);
-    } else {
-        d.must_be_free(Op::seat);
-        answer = op.attempt();
-        if (answer == -EAGAIN) {
-            if (const int error = c.register_descriptor(d); error != 0) answer = error;
-        }
-        if (answer != -EAGAIN && c.spend()) return false;
-        if (answer != -EAGAIN) {
-            answer_later(waiter);
-            return true;
-        }
-        d.sit(Op::seat, *this);
-        ++c.counters().parks;
-        at = phase::parked;
+        return true;
     }
-    ++c.in_flight;
-    context.link(*this);
+    d.must_be_free(Op::seat);
+    answer = op.attempt();
+    if (answer == -EAGAIN && c.ring() == nullptr)
+        if (const int error = c.register_descriptor(d); error != 0) answer = error;
+    if (answer != -EAGAIN) return answered_at_once(c);
+    wait(c, context, phase::parked);
+    if (c.ring() != nullptr) {
+        detail::kind_of<Op>::wait_on(c, op);
+    } else {
+        ++c.counters().parks;
+    }
     return true;
 }
 

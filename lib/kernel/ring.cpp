@@ -4,6 +4,7 @@
 #include <kernel/ring.hpp>
 
 #include <kernel/abi.hpp>
+#include <kernel/fault.hpp>
 #include <kernel/probe.hpp>
 #include <kernel/sys.hpp>
 
@@ -175,6 +176,16 @@ void ring::cancel(std::uint64_t user_data) noexcept {
     io_uring_prep_cancel64(&sqe, user_data, 0);
     sqe.user_data = static_cast<std::uint64_t>(tag::nobody);
 }
+
+int ring::provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept {
+    if (const int error = fault::injected("register_buf_ring"); error != 0) return -error;
+    io_uring_buf_reg group{};
+    group.ring_addr = reinterpret_cast<std::uint64_t>(entries);
+    group.ring_entries = count;
+    group.bgid = buffer_group;
+    return io_uring_register_buf_ring(&ring_, &group, 0);
+}
+void ring::withdraw_buffers() noexcept { io_uring_unregister_buf_ring(&ring_, buffer_group); }
 
 std::string ring::describe() const {
     std::string text;

@@ -83,6 +83,12 @@ public:
 
     /// Asks the kernel to cancel the request with this user_data. Its own answer ends it.
     void cancel(std::uint64_t user_data) noexcept;
+    /// Registers `count` entries (a power of two, page-aligned) as the group of buffers receives may
+    /// pick from; 0 or -errno. EINVAL before Linux 5.19.
+    [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept;
+    void withdraw_buffers() noexcept;
+    static constexpr std::uint16_t buffer_group = 0;
+
     /// Called when a full submission queue cannot be submitted because the completion queue is
     /// full: it must reap.
     void (*drain)(void*) noexcept = nullptr;

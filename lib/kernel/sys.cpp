@@ -10,6 +10,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -144,6 +145,14 @@ int epoll_wait(int epoll, epoll_event* events, int room, std::int64_t timeout_ns
     }
     return answer == -EINTR ? 0 : answer;
 }
+
+void* map_memory(std::size_t size) noexcept {
+    if (kernel::fault::injected("mmap") != 0) return nullptr;
+    void* const memory = ::mmap(nullptr, size, PROT_READ | PROT_WRITE,
+                                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return memory == MAP_FAILED ? nullptr : memory;
+}
+void unmap_memory(void* memory, std::size_t size) noexcept { ::munmap(memory, size); }
 
 std::uint64_t monotonic_ns() noexcept {
     timespec now{};

@@ -47,6 +47,10 @@ void ring_bell(int fd) noexcept;
 [[nodiscard]] int epoll_wait(int epoll, epoll_event* events, int room,
                              std::int64_t timeout_ns) noexcept;
 
+// Memory: pages that are zero and not there before they are touched; null when refused.
+[[nodiscard]] void* map_memory(std::size_t size) noexcept;
+void unmap_memory(void* memory, std::size_t size) noexcept;
+
 // Time and the process.
 [[nodiscard]] std::uint64_t monotonic_ns() noexcept;
 void pause_ns(std::uint64_t ns) noexcept;

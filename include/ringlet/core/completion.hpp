@@ -28,6 +28,8 @@ struct completion_kind {
     int (*attempt)(completion&) noexcept;
     /// io_uring: takes an answer of an operation that needs several; null for all others.
     void (*answered)(core&, completion&, int result, std::uint32_t cqe_flags) noexcept;
+    /// io_uring: asks the kernel, once more or at last.
+    void (*submit)(core&, completion&) noexcept;
 };
 
 /// Where an operation's answer lands and who waits for it. Its address is the SQE's user_data, so

@@ -24,6 +24,7 @@ namespace kernel {
 class ring;
 class poller;
 }  // namespace kernel
+class buffer_pool;
 
 /// What a core has done since it was made. Plain counters of the owning thread.
 struct core_stats {
@@ -40,6 +41,8 @@ struct core_stats {
     std::uint64_t bells = 0;        ///< times another thread had to wake this core
     std::uint64_t accept_backoffs = 0;  ///< accepts put off: EMFILE and its like
     std::uint64_t overflows = 0;    ///< turns that found the completion queue overflown
+    std::uint64_t starvations = 0;  ///< waits of a stream for a buffer of the pool
+    std::uint64_t pauses = 0;       ///< multishot receives stopped: enough received unasked
 };
 
 /// One loop: it owns one thread's time and decides what runs next, when to sleep and who may wake
@@ -145,6 +148,9 @@ public:
     [[nodiscard]] kernel::poller* poller() noexcept { return poller_.get(); }
     [[nodiscard]] descriptor_pool& descriptors() noexcept { return *descriptors_; }
     [[nodiscard]] core_stats& counters() noexcept { return stats_; }
+    [[nodiscard]] buffer_pool& buffers() noexcept { return *buffers_; }
+    /// io_uring: takes the answers there are now, without waiting.
+    void look() noexcept;
     /// Operations the kernel or a descriptor has; 0 when the core may be destroyed.
     std::uint32_t in_flight = 0;
 
@@ -225,6 +231,7 @@ private:
     core_options options_;
     link_list stop_waiters_;
     std::unique_ptr<descriptor_pool> descriptors_;
+    std::unique_ptr<buffer_pool> buffers_;
     backend_choice choice_;
 
     // What other threads touch.

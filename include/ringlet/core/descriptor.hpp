@@ -17,25 +17,58 @@
 namespace ringlet {
 
 class core;
+struct descriptor;
 
 /// Which half of a descriptor an operation uses; each half seats one operation at a time.
 enum class side : std::uint8_t { read, write };
+
+/// A place in the queue of streams that wait for a buffer of the core's pool.
+struct starved_link : link {
+    descriptor* owner = nullptr;
+};
+
+/// A receive that the ring answers many times. It is part of the descriptor, not of a task: it stays
+/// armed between two waits, and the kernel may answer after the task has gone on. What nobody has
+/// asked for yet is queued as segments of the core's buffer pool.
+struct multishot_recv : completion {
+    static constexpr std::uint16_t none = 0xffff;
+    static constexpr int open = 1;
+
+    multishot_recv() noexcept;
+    descriptor* owner = nullptr;
+    int end = open;             ///< the last answer once it came: 0 (end of stream) or -errno
+    std::uint16_t first = none;  ///< segments, oldest first
+    std::uint16_t last = none;
+    std::uint16_t queued = 0;
+    bool armed : 1 = false;
+    bool pausing : 1 = false;  ///< a cancel has been asked for
+    bool retired : 1 = false;  ///< the descriptor is closed and goes with the last answer
+};
 
 /// An open file or socket of one core: who waits on it, and what epoll last said of it. Its address
 /// stays the same while it is open, so that an edge finds the waiting operation through it.
 struct descriptor {
     int fd = -1;
     bool registered : 1 = false;   ///< known to epoll
-    /// epoll: a system call on this side may find something; false after EAGAIN or a short
-    /// transfer, until the next edge.
+    /// A system call on this side may find something; false after EAGAIN or a short transfer, until
+    /// the next edge (epoll) or until the ring has been asked.
     bool readable : 1 = true;
     bool writable : 1 = true;
     /// epoll: a short read does not mean empty any more (end of stream, error or urgent data seen).
     bool trust_short : 1 = true;
     bool closing : 1 = false;
+    /// Much comes at a time: large buffers, and system calls before the ring is asked.
+    bool bulk : 1 = false;
+    std::uint8_t bulk_score = 0;
     std::array<completion*, 2> seats{};
     ready_node* closer = nullptr;  ///< who waits for both seats to be free
     descriptor* next_free = nullptr;
+    starved_link starved;
+    multishot_recv many;
+
+    descriptor() noexcept = default;
+    /// As made, for a newly opened `fd`.
+    void open(int fd) noexcept;
 
     [[nodiscard]] completion*& seat(side s) noexcept { return seats[static_cast<std::size_t>(s)]; }
     [[nodiscard]] bool busy() const noexcept {
@@ -63,7 +96,16 @@ class descriptor_pool {
 public:
     /// Null when there is no memory.
     [[nodiscard]] descriptor* take(int fd) noexcept;
-    void give_back(descriptor& d) noexcept;
+    void give_back(descriptor& d) noexcept {
+        closed();
+        recycle(d);
+    }
+    /// In two steps for a descriptor that is closed while the ring still has its record.
+    void closed() noexcept { --open_; }
+    void recycle(descriptor& d) noexcept {
+        d.fd = -1;
+        d.next_free = std::exchange(free_, &d);
+    }
     [[nodiscard]] std::size_t open() const noexcept { return open_; }
 
 private:
@@ -104,7 +146,8 @@ public:
     void reset() noexcept {
         if (descriptor_) close_now();
     }
-    /// Gives up the file descriptor, unregistered and open.
+    /// Gives up the file descriptor, unregistered and open. A stream that has been read by chunks()
+    /// must be at rest: the ring would go on receiving what is its new owner's.
     [[nodiscard]] int release() noexcept;
 
 private:

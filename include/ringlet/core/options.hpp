@@ -22,6 +22,30 @@ struct wait_policy {
     nanoseconds spin{0};
 };
 
+/// How streams that are read by chunks() receive; io_uring only.
+enum class receive_path : std::uint8_t {
+    automatic,  ///< each stream by the sizes it receives: small by multishot, large by readiness
+    multishot,  ///< the ring receives into a buffer of its choice as data comes
+    readiness,  ///< the ring tells of data, recv(2) takes it into the hottest buffer
+};
+
+/// The buffers of a core that chunks() gives out. All sizes in bytes, rounded up to pages; memory is
+/// used only as far as it is touched.
+struct buffer_options {
+    std::uint32_t size = 64 * 1024;
+    /// Buffers the ring may pick from at a time; rounded down to a power of two. Small, so that they
+    /// stay in the cache. Locked memory: 16 bytes each.
+    std::uint32_t window = 64;
+    /// Buffers in all, 2 to 32768. When all are in use, streams wait until one is given back.
+    std::uint32_t limit = 1024;
+    /// For streams that move much at a time.
+    std::uint32_t large_size = 256 * 1024;
+    std::uint32_t large_limit = 32;
+    /// Buffers one stream may have received unasked before it is paused (io_uring).
+    std::uint32_t hold = 4;
+    receive_path receive = receive_path::automatic;
+};
+
 struct core_options {
     ringlet::backend backend = backend::automatic;
     ring_flavour flavour = ring_flavour::best;
@@ -41,6 +65,7 @@ struct core_options {
     /// Messages that may wait in the inbox from other threads; rounded up to a power of two.
     unsigned inbox_capacity = 1024;
     wait_policy wait = {};
+    buffer_options buffers = {};
     /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
     clock_source* clock = nullptr;
 };

@@ -57,7 +57,7 @@ public:
             return false;
         }
         waiter = handle;
-        return start(here(), context);
+        return self().start(here(), context);
     }
     auto await_resume() noexcept { return self().finish(settle()); }
 
@@ -75,6 +75,20 @@ public:
 protected:
     /// Hands the operation to the kernel. False: it is answered, do not suspend.
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
+    /// The end of a start that found an answer at once. False: do not suspend.
+    [[nodiscard]] bool answered_at_once(core& c) noexcept {
+        if (c.spend()) return false;
+        answer_later(waiter);
+        return true;
+    }
+    /// The end of a start that waits, in phase `how`.
+    bool wait(core& c, cancel_scope& context, phase how) noexcept {
+        self().target().sit(Op::seat, *this);
+        at = how;
+        ++c.in_flight;
+        context.link(*this);
+        return true;
+    }
 
     /// Resumes the waiter with the answer it has, after the others and the kernel had their turn.
     void answer_later(std::coroutine_handle<> handle) noexcept {

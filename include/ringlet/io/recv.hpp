@@ -19,8 +19,10 @@ public:
 
     static constexpr side seat = side::read;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] std::span<std::byte> room() const noexcept { return {room_, size_}; }
     [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
         if (answer > 0) [[likely]]
             return static_cast<std::size_t>(answer);
@@ -30,6 +32,8 @@ public:
     }
 
 private:
+    [[nodiscard]] int attempt_beside_chunks(core& c) noexcept;
+
     descriptor* descriptor_;
     std::byte* room_;
     std::size_t size_;

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <ringlet/base/result.hpp>
+#include <ringlet/io/chunk.hpp>
 #include <ringlet/io/operation.hpp>
 
 #include <array>
 #include <cstddef>
 #include <span>
+#include <utility>
 
 namespace ringlet {
 
@@ -39,6 +41,10 @@ class [[nodiscard]] send_all_op : public operation<send_all_op> {
 public:
     send_all_op(descriptor& d, std::span<const std::byte> bytes) noexcept
         : descriptor_(&d), data_(bytes.data()), left_(bytes.size()) {}
+    /// Holds the lease until every byte has gone.
+    send_all_op(descriptor& d, chunk&& received) noexcept
+        : descriptor_(&d), data_(received.bytes().data()), left_(received.size()),
+          lease_(std::move(received)) {}
 
     static constexpr side seat = side::write;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
@@ -54,6 +60,7 @@ private:
     descriptor* descriptor_;
     const std::byte* data_;
     std::size_t left_;
+    chunk lease_;
 };
 
 /// One part of a gathered send; laid out as struct iovec.

@@ -8,6 +8,7 @@
 #include <ringlet/io/connect.hpp>
 #include <ringlet/core/descriptor.hpp>
 #include <ringlet/io/recv.hpp>
+#include <ringlet/io/recv_chunk.hpp>
 #include <ringlet/io/send.hpp>
 
 #include <cstddef>
@@ -37,6 +38,9 @@ public:
     [[nodiscard]] recv_op recv(std::span<std::byte> room) noexcept {
         return recv_op(*socket_, room);
     }
+    /// The bytes as they come, each time in a buffer of the core's pool:
+    /// `while (auto chunk = co_await peer.chunks().next()) ...`. An idle stream holds no buffer.
+    [[nodiscard]] chunk_sequence chunks() noexcept { return chunk_sequence(*socket_); }
     /// Sends at least one byte: result<size_t>.
     [[nodiscard]] send_op send(std::span<const std::byte> bytes) noexcept {
         return send_op(*socket_, bytes);
@@ -47,6 +51,10 @@ public:
     }
     [[nodiscard]] send_all_op send_all(std::string_view text) noexcept {
         return send_all_op(*socket_, std::as_bytes(std::span(text)));
+    }
+    /// Sends every byte of a received chunk and gives its buffer back: result<void>.
+    [[nodiscard]] send_all_op send_all(chunk&& received) noexcept {
+        return send_all_op(*socket_, std::move(received));
     }
     /// Sends every byte of all parts, in order: result<void>. The list itself is copied.
     [[nodiscard]] send_gathered_op send_all(std::span<const send_part> parts) noexcept {

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/chunk.hpp>
+#include <ringlet/io/operation.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+namespace ringlet {
+
+/// Receives what there is, at least one byte, into a buffer of the core's pool: result<chunk>. No
+/// buffer is held while it waits. errc::end_of_stream when the peer has sent everything; ENOMEM when
+/// the pool's memory cannot be had.
+///
+/// On io_uring a stream of small messages has one multishot receive that stays armed (Linux 6.0),
+/// and one of large messages is told of data and takes it by recv(2); see receive_path.
+class [[nodiscard]] recv_chunk_op : public operation<recv_chunk_op> {
+public:
+    explicit recv_chunk_op(descriptor& d) noexcept : descriptor_(&d) {}
+
+    static constexpr side seat = side::read;
+    static constexpr bool takes_buffers = true;
+    [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] int advance(int ready) noexcept;
+    [[nodiscard]] result<chunk> finish(int answer) noexcept {
+        if (answer > 0) [[likely]]
+            return chunk(data_, static_cast<std::uint32_t>(answer), buffer_);
+        if (answer == 0) return errc::end_of_stream;
+        return answer::to_error(answer);
+    }
+
+    /// What the ring has received goes to this waiting operation.
+    void deliver(std::byte* data, std::uint32_t buffer) noexcept {
+        data_ = data;
+        buffer_ = buffer;
+    }
+
+private:
+    descriptor* descriptor_;
+    std::byte* data_ = nullptr;
+    std::uint32_t buffer_ = 0;
+};
+
+/// A stream's bytes as they come. A view: it may be made anew for each wait, and other receives of
+/// the same stream may stand between.
+class [[nodiscard]] chunk_sequence {
+public:
+    explicit chunk_sequence(descriptor& d) noexcept : descriptor_(&d) {}
+    [[nodiscard]] recv_chunk_op next() const noexcept { return recv_chunk_op(*descriptor_); }
+
+private:
+    descriptor* descriptor_;
+};
+
+extern template class operation<recv_chunk_op>;
+
+}  // namespace ringlet

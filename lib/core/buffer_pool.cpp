@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <core/buffer_pool.hpp>
+
+#include <ringlet/core/core.hpp>
+
+#include <core/poison.hpp>
+#include <kernel/ring.hpp>
+#include <kernel/sys.hpp>
+
+#include <algorithm>
+#include <bit>
+#include <new>
+
+namespace ringlet {
+
+namespace {
+
+constexpr std::uint32_t page = 4096;
+
+std::uint32_t whole_pages(std::uint32_t bytes) noexcept {
+    return std::max((bytes + page - 1) / page, 1U) * page;
+}
+
+/// Ids have 16 bits, as in a CQE, and one value means none.
+buffer_options sane(buffer_options o) noexcept {
+    o.size = whole_pages(std::clamp(o.size, 64U, 1U << 24));
+    o.large_size = whole_pages(std::clamp(o.large_size, o.size, 1U << 28));
+    o.limit = std::clamp(o.limit, 2U, 32768U);
+    o.large_limit = std::min(o.large_limit, 16384U);
+    // The ring never has them all: streams that take by hand would wait for ever.
+    o.window = std::bit_floor(std::clamp(o.window, 1U, o.limit / 2));
+    o.hold = std::max(o.hold, 1U);
+    return o;
+}
+
+}  // namespace
+
+buffer_pool::buffer_pool(core& home, const buffer_options& options) noexcept
+    : home_(home), options_(sane(options)) {}
+
+buffer_pool::~buffer_pool() {
+    if (!opened_) return;
+    RINGLET_CHECK(leased_ == 0,
+                  "a chunk outlives its core: it must be given back before the core ends");
+    if (ring_ != nullptr) {
+        home_.ring()->withdraw_buffers();
+        sys::unmap_memory(ring_, ring_bytes_);
+    }
+    const std::size_t small = std::size_t{options_.limit} * options_.size;
+    const std::size_t large = std::size_t{options_.large_limit} * options_.large_size;
+    unpoison(memory_, small);
+    sys::unmap_memory(memory_, small);
+    if (large_memory_ == nullptr) return;
+    unpoison(large_memory_, large);
+    sys::unmap_memory(large_memory_, large);
+}
+
+int buffer_pool::open_now() noexcept {
+    const std::size_t small = std::size_t{options_.limit} * options_.size;
+    const std::size_t large = std::size_t{options_.large_limit} * options_.large_size;
+    try {
+        free_.reserve(options_.limit);
+        large_free_.reserve(options_.large_limit);
+        segments_.resize(options_.limit + options_.large_limit);
+    } catch (const std::bad_alloc&) {
+        return -ENOMEM;
+    }
+    memory_ = static_cast<std::byte*>(sys::map_memory(small));
+    if (memory_ == nullptr) return -ENOMEM;
+    poison(memory_, small);
+    if (large > 0) large_memory_ = static_cast<std::byte*>(sys::map_memory(large));
+    if (large_memory_ == nullptr) {
+        options_.large_limit = 0;
+    } else {
+        poison(large_memory_, large);
+    }
+    opened_ = true;
+    if (home_.ring() != nullptr && options_.receive != receive_path::readiness) provide_window();
+    return 0;
+}
+
+void buffer_pool::provide_window() noexcept {
+    ring_bytes_ = whole_pages(options_.window * sizeof(io_uring_buf));
+    auto* entries = static_cast<io_uring_buf_ring*>(sys::map_memory(ring_bytes_));
+    if (entries == nullptr) return;
+    if (home_.ring()->provide_buffers(entries, options_.window) != 0) {
+        sys::unmap_memory(entries, ring_bytes_);
+        return;
+    }
+    ring_ = entries;
+    providing_ = true;
+    for (std::uint32_t id = 0; with_kernel_ < options_.window && pop_free(id);) provide(id);
+}
+
+void buffer_pool::stop_providing() noexcept { providing_ = false; }
+
+/// The kernel sees it at once: a store to memory that it reads at its next receive.
+void buffer_pool::provide(std::uint32_t id) noexcept {
+    io_uring_buf& entry = ring_->bufs[ring_tail_ & (options_.window - 1)];
+    entry.addr = reinterpret_cast<std::uint64_t>(data(id));
+    entry.len = options_.size;
+    entry.bid = static_cast<std::uint16_t>(id);
+    ++ring_tail_;
+    std::atomic_ref(ring_->tail).store(ring_tail_, std::memory_order_release);
+    ++with_kernel_;
+}
+
+/// The window runs low only when many streams have something in one turn, or hold what they have:
+/// until then the same few buffers, still in the cache, go round.
+void buffer_pool::refill() noexcept {
+    for (std::uint32_t id = 0; with_kernel_ < options_.window && pop_free(id);) provide(id);
+}
+
+bool buffer_pool::pop_free(std::uint32_t& id) noexcept {
+    if (!free_.empty()) {
+        id = free_.back();
+        free_.pop_back();
+        return true;
+    }
+    if (fresh_ == options_.limit) return false;
+    id = fresh_++;
+    return true;
+}
+
+std::byte* buffer_pool::data(std::uint32_t id) noexcept {
+    if (id < options_.limit) return memory_ + std::size_t{id} * options_.size;
+    return large_memory_ + std::size_t{id - options_.limit} * options_.large_size;
+}
+
+buffer_pool::room buffer_pool::take(bool large) noexcept {
+    std::uint32_t id = 0;
+    if (large && !large_free_.empty()) {
+        id = large_free_.back();
+        large_free_.pop_back();
+    } else if (large && large_fresh_ < options_.large_limit) {
+        id = options_.limit + large_fresh_++;
+    } else if (!pop_free(id)) {
+        return {};
+    }
+    ++leased_;
+    std::byte* const memory = data(id);
+    unpoison(memory, room_of(id));
+    return {.data = memory, .size = room_of(id), .id = id};
+}
+
+std::byte* buffer_pool::taken_by_kernel(std::uint32_t id, std::uint32_t used) noexcept {
+    --with_kernel_;
+    ++leased_;
+    if (with_kernel_ < options_.window / 4) [[unlikely]] refill();
+    std::byte* const memory = data(id);
+    unpoison(memory, used);
+    return memory;
+}
+
+void buffer_pool::give_back(std::uint32_t id) noexcept {
+    --leased_;
+    poison(data(id), room_of(id));
+    if (id >= options_.limit) {
+        large_free_.push_back(static_cast<std::uint16_t>(id));
+    } else if (ring_ != nullptr && with_kernel_ < options_.window && waiting_hands_.empty()) {
+        provide(id);
+    } else {
+        free_.push_back(static_cast<std::uint16_t>(id));
+    }
+    if (starving()) [[unlikely]] feed();
+}
+
+void buffer_pool::wait(descriptor& d, taker who, bool (*again)(core&, descriptor&)) noexcept {
+    again_ = again;
+    ++starvations;
+    if (d.starved.linked()) return;
+    (who == taker::hand ? waiting_hands_ : waiting_rings_).push_back(d.starved);
+}
+
+/// Never more than there are buffers: each of the others would only be told so once more.
+void buffer_pool::feed() noexcept {
+    const auto next = [this](link_list& waiting) {
+        auto& first = static_cast<starved_link&>(waiting.pop_front());
+        return again_(home_, *first.owner) ? 1U : 0U;
+    };
+    while (!waiting_hands_.empty() && fed_hands_ < spare()) fed_hands_ += next(waiting_hands_);
+    if (waiting_rings_.empty()) return;
+    if (with_kernel_ == 0) refill();
+    while (!waiting_rings_.empty() && fed_rings_ < with_kernel_) fed_rings_ += next(waiting_rings_);
+}
+
+}  // namespace ringlet

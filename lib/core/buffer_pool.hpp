@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/link.hpp>
+#include <ringlet/core/descriptor.hpp>
+#include <ringlet/core/options.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+struct io_uring_buf_ring;
+
+namespace ringlet {
+
+/// A core's receive buffers. A window of them is provided to the ring, which picks one when data has
+/// come; the rest is taken by hand (epoll, and streams that move much). A buffer that was given back
+/// is the next to be used: it is still in the cache. Their memory is address space until it is
+/// touched, so the limit costs nothing before it is reached.
+///
+/// A buffer is in exactly one place: free, with the kernel, or leased. When none is free, streams
+/// wait in a FIFO; a buffer given back lets as many go on as there are buffers.
+class buffer_pool {
+public:
+    struct room {
+        std::byte* data = nullptr;
+        std::uint32_t size = 0;
+        std::uint32_t id = 0;
+    };
+
+    buffer_pool(core& home, const buffer_options& options) noexcept;
+    ~buffer_pool();
+    buffer_pool(const buffer_pool&) = delete;
+    buffer_pool& operator=(const buffer_pool&) = delete;
+
+    /// Maps the memory and provides the window, once; 0 or -errno. Where the ring refuses the
+    /// window (Linux before 5.19, no locked memory left) the pool works by hand.
+    [[nodiscard]] int open() noexcept {
+        return opened_ ? 0 : open_now();
+    }
+    [[nodiscard]] bool provides() const noexcept { return providing_; }
+    /// The ring cannot receive into the window: by hand from now on.
+    void stop_providing() noexcept;
+    [[nodiscard]] const buffer_options& options() const noexcept { return options_; }
+
+    /// A buffer by hand; `data` is null when there is none. A large one where there is one left.
+    [[nodiscard]] room take(bool large) noexcept;
+    /// The kernel has filled this one: its memory.
+    [[nodiscard]] std::byte* taken_by_kernel(std::uint32_t id, std::uint32_t used) noexcept;
+    void give_back(std::uint32_t id) noexcept;
+
+    /// What a stream has received and nobody has asked for yet hangs together by these.
+    struct segment {
+        std::uint32_t offset;
+        std::uint32_t size;
+        std::uint16_t next;
+    };
+    [[nodiscard]] segment& of(std::uint32_t id) noexcept { return segments_[id]; }
+    [[nodiscard]] std::byte* data(std::uint32_t id) noexcept;
+
+    /// Who needs a buffer: a stream that takes it by hand, or one for which the ring picks it.
+    enum class taker : std::uint8_t { hand, ring };
+    /// Calls `again` for the stream when there is a buffer for it. False from `again`: it did not
+    /// need one after all.
+    void wait(descriptor& d, taker who, bool (*again)(core&, descriptor&)) noexcept;
+    /// True when streams wait although there are buffers: the loop must not sleep.
+    [[nodiscard]] bool can_feed() const noexcept {
+        return (!waiting_hands_.empty() && spare() > 0) ||
+               (!waiting_rings_.empty() && spare() + with_kernel_ > 0);
+    }
+    [[nodiscard]] bool starving() const noexcept {
+        return !waiting_hands_.empty() || !waiting_rings_.empty();
+    }
+    /// Between two turns: whoever was fed in the last one has taken its buffer or needs none.
+    void new_turn() noexcept {
+        fed_hands_ = fed_rings_ = 0;
+        feed();
+    }
+
+    [[nodiscard]] std::uint32_t leased() const noexcept { return leased_; }
+    [[nodiscard]] std::uint32_t with_kernel() const noexcept { return with_kernel_; }
+    std::uint64_t starvations = 0;
+
+private:
+    [[nodiscard]] int open_now() noexcept;
+    void provide_window() noexcept;
+    void provide(std::uint32_t id) noexcept;
+    void refill() noexcept;
+    void feed() noexcept;
+    [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
+    [[nodiscard]] std::uint32_t room_of(std::uint32_t id) const noexcept {
+        return id < options_.limit ? options_.size : options_.large_size;
+    }
+    [[nodiscard]] std::uint32_t spare() const noexcept {
+        return static_cast<std::uint32_t>(free_.size()) + (options_.limit - fresh_);
+    }
+
+    core& home_;
+    buffer_options options_;
+    bool opened_ = false;
+    bool providing_ = false;
+    io_uring_buf_ring* ring_ = nullptr;
+    std::size_t ring_bytes_ = 0;
+    std::uint16_t ring_tail_ = 0;
+    std::uint32_t with_kernel_ = 0;
+    std::uint32_t leased_ = 0;
+    std::uint32_t fed_hands_ = 0;
+    std::uint32_t fed_rings_ = 0;
+    std::byte* memory_ = nullptr;
+    std::byte* large_memory_ = nullptr;
+    // Given back, last on top; what has never been used comes after that.
+    std::vector<std::uint16_t> free_;
+    std::vector<std::uint16_t> large_free_;
+    std::uint32_t fresh_ = 0;
+    std::uint32_t large_fresh_ = 0;
+    std::vector<segment> segments_;
+    link_list waiting_hands_;
+    link_list waiting_rings_;
+    bool (*again_)(core&, descriptor&) = nullptr;
+};
+
+}  // namespace ringlet

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/core/core.hpp>
+#include <ringlet/core/descriptor.hpp>
+
+#include <core/buffer_pool.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+/// The multishot receive behind recv_chunk_op and, once a stream has been read by chunks, behind
+/// recv_op: arming, what has been received unasked, the end, and the change of path.
+namespace ringlet::many {
+
+/// True when a plain receive may go to the socket: nothing armed, nothing queued, not at the end.
+[[nodiscard]] inline bool at_rest(const multishot_recv& m) noexcept {
+    return !m.armed && m.first == multishot_recv::none && m.end == multishot_recv::open;
+}
+[[nodiscard]] inline bool has_answer(const multishot_recv& m) noexcept {
+    return m.first != multishot_recv::none || m.end != multishot_recv::open;
+}
+/// True when this stream's chunks come by multishot now.
+[[nodiscard]] inline bool wanted(core& c, const descriptor& d) noexcept {
+    return !d.bulk && c.buffers().provides();
+}
+
+void arm(core& c, descriptor& d) noexcept;
+/// Ends the multishot receive; what it has received stays. Its last answer lets a waiting operation
+/// go on by system calls.
+void pause(core& c, descriptor& d) noexcept;
+
+struct piece {
+    std::byte* data;
+    std::uint32_t size;
+    std::uint32_t buffer;
+};
+/// The oldest queued bytes, out of the queue; there must be some.
+[[nodiscard]] piece take_first(core& c, multishot_recv& m) noexcept;
+/// Copies from the oldest queued buffer, as much as there is room; there must be some.
+[[nodiscard]] int copy_first(core& c, multishot_recv& m, std::byte* room, std::size_t size) noexcept;
+
+/// Learns from what one receive brought which path the stream takes next.
+void learn(core& c, descriptor& d, std::uint32_t size) noexcept;
+/// A stream that waited for a buffer may go on.
+[[nodiscard]] bool again(core& c, descriptor& d) noexcept;
+
+}  // namespace ringlet::many

@@ -1,0 +1,505 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+// Reading by chunks: leases of the core's buffer pool, on every flavour and every receive path.
+
+#include "aborts.hpp"
+#include "net_helpers.hpp"
+
+#include <core/buffer_pool.hpp>
+#include <kernel/fault.hpp>
+
+#include <algorithm>
+#include <array>
+#include <string>
+#include <vector>
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Runs `body(core&) -> task<>` on every flavour with every receive path; afterwards no buffer is
+/// leased and the kernel has nothing.
+template <class Body, class Change>
+void each_path(Body body, Change change) {
+    for (const receive_path path :
+         {receive_path::automatic, receive_path::multishot, receive_path::readiness}) {
+        INFO("receive path ", static_cast<int>(path));
+        flavours::each(
+            [&](core& c) {
+                block_on(c, body(c));
+                auto settle = [&]() -> task<> {
+                    for (int i = 0; i < 1000 && c.in_flight > 0; ++i)
+                        std::ignore = co_await sleep_for(1ms);
+                };
+                block_on(c, settle());
+                CHECK(c.in_flight == 0);
+                CHECK(c.buffers().leased() == 0);
+            },
+            [&](core_options& o) {
+                o.buffers.receive = path;
+                change(o.buffers);
+            });
+    }
+}
+template <class Body>
+void each_path(Body body) {
+    each_path(std::move(body), [](buffer_options&) {});
+}
+
+void tiny(buffer_options& o) {
+    o.size = 4096;
+    o.window = 2;
+    o.limit = 4;
+    o.large_size = 8192;
+    o.large_limit = 1;
+    o.hold = 1;
+}
+
+task<std::vector<std::byte>> receive_chunks(tcp_stream& from, std::size_t count) {
+    std::vector<std::byte> all;
+    while (all.size() < count) {
+        const auto got = co_await from.chunks().next();
+        if (!got) break;
+        CHECK(got->size() > 0);
+        all.insert(all.end(), got->bytes().begin(), got->bytes().end());
+    }
+    co_return all;
+}
+
+task<> echo(tcp_stream peer) {
+    while (auto got = co_await peer.chunks().next())
+        if (!co_await peer.send_all(std::move(*got))) co_return;
+}
+
+/// Sends `all` in pieces of `step` while receiving it back, `rounds` times.
+task<bool> talk(tcp_stream peer, std::size_t step, int rounds, unsigned seed) {
+    const auto all = net::pattern(step, seed);
+    for (int i = 0; i < rounds; ++i) {
+        std::vector<std::byte> back;
+        auto write = [&]() -> task<> { CHECK(co_await peer.send_all(all)); };
+        auto read = [&]() -> task<> { back = co_await net::receive(peer, step); };
+        co_await all_of(write(), read());
+        if (back != all) co_return false;
+    }
+    co_return true;
+}
+
+}  // namespace
+
+TEST_CASE("the bytes come in chunks, in order, then the end, again and again") {
+    each_path([](core& c) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("first"));
+        {
+            auto got = co_await both.server.chunks().next();
+            REQUIRE(got);
+            CHECK(got->text() == "first");
+            CHECK(c.buffers().leased() == 1);
+            got->drop_front(2);
+            CHECK(got->text() == "rst");
+            got->drop_front(100);
+            CHECK(got->empty());
+        }
+        CHECK(c.buffers().leased() == 0);
+        CHECK(both.client.send("second"));
+        both.client.close();
+        const auto rest = co_await receive_chunks(both.server, 1000);
+        CHECK(net::text_of(rest) == "second");
+        for (int i = 0; i < 2; ++i) {
+            const auto end = co_await both.server.chunks().next();
+            CHECK(end.error() == errc::end_of_stream);
+        }
+        std::array<std::byte, 8> room{};
+        CHECK((co_await both.server.recv(room)).error() == errc::end_of_stream);
+    });
+}
+
+TEST_CASE("megabytes come through unchanged, small pool or large") {
+    const auto work = [](core&) -> task<> {
+        auto both = co_await flavours::connected();
+        const auto all = net::pattern(3 << 20);
+        std::vector<std::byte> received;
+        auto write = [&]() -> task<> {
+            CHECK(co_await both.client.send_all(all));
+            CHECK(both.client.try_shutdown_send());
+        };
+        auto read = [&]() -> task<> {
+            received = co_await receive_chunks(both.server, all.size() + 1);
+        };
+        co_await all_of(write(), read());
+        CHECK(received == all);
+    };
+    each_path(work);
+    each_path(work, tiny);
+}
+
+TEST_CASE("a pool of 4 buffers serves 200 busy connections, byte for byte") {
+    each_path(
+        [](core& c) -> task<> {
+            int good = 0;
+            constexpr int many = 200;
+            co_await with_scope([&](scope& s) -> task<> {
+                auto door = tcp_listener::bind("127.0.0.1:0").value();
+                auto one = [&](int i) -> task<> {
+                    auto peer = co_await tcp_stream::connect(door.local_name());
+                    if (co_await talk(std::move(peer).value(), 1 + 61U * static_cast<unsigned>(i), 6,
+                                      static_cast<unsigned>(i)))
+                        ++good;
+                };
+                auto all = [&]() -> task<> {
+                    co_await with_scope([&](scope& clients) -> task<> {
+                        for (int i = 0; i < many; ++i) clients.start(one(i));
+                        co_return;
+                    });
+                };
+                s.start(all());
+                for (int i = 0; i < many; ++i) s.start(echo((co_await door.next()).value()));
+            });
+            CHECK(good == many);
+            CHECK(c.buffers().leased() == 0);
+        },
+        tiny);
+}
+
+TEST_CASE("streams that find no buffer wait for one, first come first served") {
+    each_path(
+        [](core& c) -> task<> {
+            std::vector<net::half_plain> all;
+            for (int i = 0; i < 8; ++i) all.push_back(co_await net::half_connected());
+            std::vector<chunk> held;
+            std::vector<int> order;
+            co_await with_scope([&](scope& s) -> task<> {
+                auto take = [&](int i) -> task<> {
+                    auto got = co_await all[static_cast<std::size_t>(i)].server.chunks().next();
+                    REQUIRE(got);
+                    CHECK(got->text() == "message " + std::to_string(i));
+                    order.push_back(i);
+                    held.push_back(std::move(*got));
+                };
+                for (int i = 0; i < 8; ++i) {
+                    CHECK(all[static_cast<std::size_t>(i)].client.send("message " +
+                                                                       std::to_string(i)));
+                    s.start(take(i));
+                }
+                for (int i = 0; i < 2000 && held.size() < 2; ++i)
+                    std::ignore = co_await sleep_for(1ms);
+                std::ignore = co_await sleep_for(20ms);
+                CHECK(held.size() >= 2);
+                CHECK(held.size() <= 5);  // 4 and a large one
+                CHECK(c.stats().starvations > 0);
+                const auto turns = c.stats().turns;
+                std::ignore = co_await sleep_for(50ms);
+                CHECK(c.stats().turns - turns < 20);  // waiting, not spinning
+                while (held.size() > 0) {
+                    held.erase(held.begin());
+                    for (int i = 0; i < 5; ++i) co_await yield();
+                    std::ignore = co_await sleep_for(2ms);
+                }
+            });
+            held.clear();
+            CHECK(order.size() == 8);
+        },
+        tiny);
+}
+
+TEST_CASE("what comes unasked is bounded, and nothing of it is lost") {
+    each_path([](core& c) -> task<> {
+        auto both = co_await flavours::connected();
+        const auto all = net::pattern(4 << 20);
+        std::vector<std::byte> received;
+        auto write = [&]() -> task<> {
+            CHECK(co_await both.client.send_all(all));
+            CHECK(both.client.try_shutdown_send());
+        };
+        auto read = [&]() -> task<> {
+            {
+                auto first = co_await both.server.chunks().next();
+                REQUIRE(first);
+                received.assign(first->bytes().begin(), first->bytes().end());
+            }
+            // The peer goes on as fast as it can; this task has better things to do.
+            for (int i = 0; i < 30; ++i) std::ignore = co_await sleep_for(1ms);
+            CHECK(c.buffers().leased() <= c.buffers().options().window);
+            const auto rest = co_await receive_chunks(both.server, all.size());
+            received.insert(received.end(), rest.begin(), rest.end());
+        };
+        co_await all_of(write(), read());
+        CHECK(received == all);
+    });
+}
+
+TEST_CASE("a wait that times out or is cancelled loses no byte") {
+    each_path([](core&) -> task<> {
+        auto both = co_await net::half_connected();
+        std::string all;
+        std::string sent;
+        for (int i = 0; i < 200; ++i) {
+            const std::string text = "piece " + std::to_string(i) + ";";
+            auto take = [&]() -> task<std::error_code> {
+                const auto got = co_await both.server.chunks().next();
+                if (got) all += got->text();
+                co_return got.error();
+            };
+            auto outcome = net::cancelled_after(i % 4 - 1, take);
+            CHECK(both.client.send(text));
+            sent += text;
+            const auto error = co_await std::move(outcome);
+            if (error) CHECK(error == errc::cancelled);
+            const auto got = co_await both.server.chunks().next().within(i % 3 == 0 ? 0ns : 1ms);
+            if (got) {
+                all += got->text();
+            } else {
+                CHECK(got.error() == errc::timed_out);
+            }
+        }
+        both.client.close();
+        all += net::text_of(co_await receive_chunks(both.server, 1 << 20));
+        CHECK(all == sent);
+    });
+}
+
+TEST_CASE("recv() and chunks() may take turns on one stream") {
+    each_path([](core&) -> task<> {
+        auto both = co_await flavours::connected();
+        const auto all = net::pattern(1 << 20);
+        std::vector<std::byte> received;
+        auto write = [&]() -> task<> {
+            for (std::size_t at = 0; at < all.size(); at += 16384) {
+                CHECK(co_await both.client.send_all(std::span(all).subspan(at, 16384)));
+                if (at % 65536 == 0) std::ignore = co_await sleep_for(100us);
+            }
+            CHECK(both.client.try_shutdown_send());
+        };
+        auto read = [&]() -> task<> {
+            std::array<std::byte, 1000> room{};
+            for (unsigned n = 0;; ++n) {
+                if (n % 3 == 0) {
+                    const auto got = co_await both.server.chunks().next();
+                    if (!got) break;
+                    received.insert(received.end(), got->bytes().begin(), got->bytes().end());
+                } else {
+                    const auto got = co_await both.server.recv(room);
+                    if (!got) break;
+                    received.insert(received.end(), room.begin(),
+                                    room.begin() + static_cast<std::ptrdiff_t>(*got));
+                }
+            }
+        };
+        co_await all_of(write(), read());
+        CHECK(received == all);
+    });
+}
+
+TEST_CASE("a stream may change between small and large messages at any time") {
+    each_path([](core&) -> task<> {
+        auto both = co_await flavours::connected();
+        bool good = true;
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(echo(std::move(both.server)));
+            for (int i = 0; i < 60 && good; ++i) {
+                // Small and large by turns, long enough for either path to be taken.
+                const std::size_t size = i / 10 % 2 == 0 ? 64 : 200'000;
+                const auto all = net::pattern(size, static_cast<unsigned>(i));
+                std::vector<std::byte> back;
+                auto write = [&]() -> task<> { CHECK(co_await both.client.send_all(all)); };
+                auto read = [&]() -> task<> { back = co_await net::receive(both.client, size); };
+                co_await all_of(write(), read());
+                good = back == all;
+            }
+            auto closing = both.client.close();
+            co_await std::move(closing);
+        });
+        CHECK(good);
+    });
+}
+
+TEST_CASE("a stream that is closed between two waits takes nothing with it") {
+    each_path([](core& c) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("one"));
+        {
+            const auto got = co_await both.server.chunks().next();
+            REQUIRE(got);
+        }
+        CHECK(both.client.send("two, unread"));
+        for (int i = 0; i < 3; ++i) co_await yield();
+        both.server = tcp_stream();
+        CHECK(c.buffers().leased() == 0);
+        for (int i = 0; i < 3; ++i) co_await yield();
+        CHECK(both.client.recv(10).empty());  // the end, or a reset: it is closed for the peer
+        // The record is free for another connection, which hears nothing of the old one.
+        auto next = co_await net::half_connected();
+        CHECK(next.client.send("fresh"));
+        const auto got = co_await next.server.chunks().next();
+        REQUIRE(got);
+        CHECK(got->text() == "fresh");
+    });
+}
+
+TEST_CASE("close() ends a wait for a chunk in another task") {
+    each_path([](core&) -> task<> {
+        auto both = co_await net::half_connected();
+        std::error_code end;
+        auto read = [&]() -> task<> { end = (co_await both.server.chunks().next()).error(); };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(read());
+            for (int i = 0; i < 3; ++i) co_await yield();
+            auto closing = both.server.close();
+            co_await std::move(closing);
+        });
+        CHECK(end == errc::cancelled);
+        CHECK(both.client.recv(10).empty());
+    });
+}
+
+TEST_CASE("a reset is told after what had come before it, or in its place") {
+    each_path([](core&) -> task<> {
+        auto both = co_await net::half_connected();
+        std::error_code end;
+        auto read = [&]() -> task<> {
+            for (;;) {
+                const auto got = co_await both.server.chunks().next();
+                if (got) continue;
+                end = got.error();
+                break;
+            }
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(read());
+            co_await yield();
+            both.client.reset();
+        });
+        CHECK(end == std::errc::connection_reset);
+    });
+}
+
+TEST_CASE("at a stop, what has come is still given out; then the wait ends") {
+    each_path([](core& c) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("before"));
+        CHECK((co_await both.server.chunks().next().or_stop()).value().text() == "before");
+        std::string seen;
+        std::error_code end;
+        auto read = [&]() -> task<> {
+            for (;;) {
+                const auto got = co_await both.server.chunks().next().or_stop();
+                if (!got) {
+                    end = got.error();
+                    break;
+                }
+                seen += got->text();
+            }
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(read());
+            for (int i = 0; i < 2; ++i) co_await yield();
+            CHECK(both.client.send("in time"));
+            c.request_stop();
+            co_return;
+        });
+        CHECK(seen == "in time");
+        CHECK(end == errc::stopping);
+        CHECK(both.client.send("asked after"));
+        const auto last = co_await both.server.chunks().next().or_stop();
+        REQUIRE(last);
+        CHECK(last->text() == "asked after");
+    });
+}
+
+TEST_CASE("a completion queue of 8 and a submission queue of 4 lose nothing") {
+    flavours::each(
+        [](core& c) {
+            int good = 0;
+            auto work = [&]() -> task<> {
+                co_await with_scope([&](scope& s) -> task<> {
+                    auto door = tcp_listener::bind("127.0.0.1:0").value();
+                    auto one = [&](unsigned i) -> task<> {
+                        auto peer = co_await tcp_stream::connect(door.local_name());
+                        if (co_await talk(std::move(peer).value(), 1 + 997U * i, 8, i)) ++good;
+                    };
+                    for (unsigned i = 0; i < 50; ++i) s.start(one(i));
+                    for (int i = 0; i < 50; ++i) s.start(echo((co_await door.next()).value()));
+                });
+            };
+            block_on(c, work());
+            CHECK(good == 50);
+        },
+        [](core_options& o) {
+            o.ring_entries = 4;
+            o.completion_entries = 8;
+            tiny(o.buffers);
+        });
+}
+
+TEST_CASE("two readers of one stream are caught, by chunks as well") {
+    const auto said = abort_message([] {
+        core_options options;
+        auto c = core::make(options).value();
+        auto work = []() -> task<> {
+            auto both = co_await flavours::connected();
+            auto read = [&]() -> task<> { std::ignore = co_await both.server.chunks().next(); };
+            co_await all_of(read(), read());
+        };
+        block_on(*c, work());
+    });
+    CHECK(says(said, "two operations read from one descriptor at once"));
+}
+
+TEST_CASE("giving up a stream that the ring receives for is caught") {
+    core_options options;
+    options.backend = backend::uring;
+    if (auto probe = core::make(options); !probe) return;
+    const auto said = abort_message([&] {
+        auto c = core::make(options).value();
+        auto work = []() -> task<> {
+            auto both = co_await net::half_connected();
+            CHECK(both.client.send("x"));
+            std::ignore = co_await both.server.chunks().next();
+            std::ignore = both.server.release();
+        };
+        block_on(*c, work());
+    });
+    CHECK(says(said, "is being read by chunks()"));
+}
+
+#ifndef NDEBUG
+namespace {
+const char* refused_call = "";
+int refused_error = 0;
+}  // namespace
+
+TEST_CASE("without memory for the pool a wait for a chunk says so") {
+    flavours::each_task([](core&) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("later"));
+        refused_call = "mmap";
+        refused_error = ENOMEM;
+        kernel::fault::hook = [](const char* call) noexcept {
+            return std::string_view(call) == refused_call ? refused_error : 0;
+        };
+        const auto refused = co_await both.server.chunks().next();
+        kernel::fault::hook = nullptr;
+        CHECK(refused.error() == std::errc::not_enough_memory);
+        CHECK((co_await both.server.chunks().next()).value().text() == "later");
+    });
+}
+
+TEST_CASE("a ring that takes no buffers is read by hand") {
+    flavours::each_task([](core& c) -> task<> {
+        refused_call = "register_buf_ring";
+        refused_error = EINVAL;
+        kernel::fault::hook = [](const char* call) noexcept {
+            return std::string_view(call) == refused_call ? refused_error : 0;
+        };
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("by hand"));
+        const auto got = co_await both.server.chunks().next();
+        kernel::fault::hook = nullptr;
+        REQUIRE(got);
+        CHECK(got->text() == "by hand");
+        CHECK_FALSE(c.buffers().provides());
+    });
+}
+#endif
