@@ -140,21 +140,15 @@ TEST_CASE("a pool of 4 buffers serves 200 busy connections, byte for byte") {
         [](core& c) -> task<> {
             int good = 0;
             constexpr int many = 200;
+            auto door = tcp_listener::bind("127.0.0.1:0").value();
+            auto one = [&](int i) -> task<> {
+                auto peer = co_await tcp_stream::connect(door.local_name());
+                if (co_await talk(std::move(peer).value(), 1 + 61U * static_cast<unsigned>(i), 6,
+                                  static_cast<unsigned>(i)))
+                    ++good;
+            };
             co_await with_scope([&](scope& s) -> task<> {
-                auto door = tcp_listener::bind("127.0.0.1:0").value();
-                auto one = [&](int i) -> task<> {
-                    auto peer = co_await tcp_stream::connect(door.local_name());
-                    if (co_await talk(std::move(peer).value(), 1 + 61U * static_cast<unsigned>(i), 6,
-                                      static_cast<unsigned>(i)))
-                        ++good;
-                };
-                auto all = [&]() -> task<> {
-                    co_await with_scope([&](scope& clients) -> task<> {
-                        for (int i = 0; i < many; ++i) clients.start(one(i));
-                        co_return;
-                    });
-                };
-                s.start(all());
+                for (int i = 0; i < many; ++i) s.start(one(i));
                 for (int i = 0; i < many; ++i) s.start(echo((co_await door.next()).value()));
             });
             CHECK(good == many);
@@ -170,14 +164,14 @@ TEST_CASE("streams that find no buffer wait for one, first come first served") {
             for (int i = 0; i < 8; ++i) all.push_back(co_await net::half_connected());
             std::vector<chunk> held;
             std::vector<int> order;
+            auto take = [&](int i) -> task<> {
+                auto got = co_await all[static_cast<std::size_t>(i)].server.chunks().next();
+                REQUIRE(got);
+                CHECK(got->text() == "message " + std::to_string(i));
+                order.push_back(i);
+                held.push_back(std::move(*got));
+            };
             co_await with_scope([&](scope& s) -> task<> {
-                auto take = [&](int i) -> task<> {
-                    auto got = co_await all[static_cast<std::size_t>(i)].server.chunks().next();
-                    REQUIRE(got);
-                    CHECK(got->text() == "message " + std::to_string(i));
-                    order.push_back(i);
-                    held.push_back(std::move(*got));
-                };
                 for (int i = 0; i < 8; ++i) {
                     CHECK(all[static_cast<std::size_t>(i)].client.send("message " +
                                                                        std::to_string(i)));
@@ -200,6 +194,7 @@ TEST_CASE("streams that find no buffer wait for one, first come first served") {
             });
             held.clear();
             CHECK(order.size() == 8);
+            CHECK(std::is_sorted(order.begin(), order.end()));
         },
         tiny);
 }
@@ -413,12 +408,12 @@ TEST_CASE("a completion queue of 8 and a submission queue of 4 lose nothing") {
         [](core& c) {
             int good = 0;
             auto work = [&]() -> task<> {
+                auto door = tcp_listener::bind("127.0.0.1:0").value();
+                auto one = [&](unsigned i) -> task<> {
+                    auto peer = co_await tcp_stream::connect(door.local_name());
+                    if (co_await talk(std::move(peer).value(), 1 + 997U * i, 8, i)) ++good;
+                };
                 co_await with_scope([&](scope& s) -> task<> {
-                    auto door = tcp_listener::bind("127.0.0.1:0").value();
-                    auto one = [&](unsigned i) -> task<> {
-                        auto peer = co_await tcp_stream::connect(door.local_name());
-                        if (co_await talk(std::move(peer).value(), 1 + 997U * i, 8, i)) ++good;
-                    };
                     for (unsigned i = 0; i < 50; ++i) s.start(one(i));
                     for (int i = 0; i < 50; ++i) s.start(echo((co_await door.next()).value()));
                 });

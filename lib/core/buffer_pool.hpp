@@ -72,7 +72,8 @@ public:
     [[nodiscard]] bool starving() const noexcept {
         return !waiting_hands_.empty() || !waiting_rings_.empty();
     }
-    /// Between two turns: whoever was fed in the last one has taken its buffer or needs none.
+    /// Once a turn, after the kernel was asked and edges were followed: whoever was fed before has
+    /// taken its buffer by now, or needs none.
     void new_turn() noexcept {
         fed_hands_ = fed_rings_ = 0;
         feed();

@@ -248,11 +248,11 @@ void core::run_until(const bool& done) {
 void core::turn(const bool& done) {
     read_inbox();
     run_edges();
+    if (buffers_->starving()) [[unlikely]] buffers_->new_turn();
     run_ready();
     const bool idle = !done && ready_head_ == nullptr && later_head_ == nullptr &&
                       edges_.size() == 0 && hopped_.empty() && !buffers_->can_feed();
     enter_kernel(idle);
-    if (buffers_->starving()) [[unlikely]] buffers_->new_turn();
     if (later_head_ != nullptr) {
         *ready_tail_ = std::exchange(later_head_, nullptr);
         ready_tail_ = std::exchange(later_tail_, &later_head_);
