@@ -40,9 +40,9 @@ enum {
 struct program {
     const char* name;
     const char* backend;
-    const char* techniques[2];  // the first is the default
+    const char* techniques[3];  // the first is the default; NULL: one less
     const char* help;
-    bool is_ring;  // accepts --buffers and --taskrun
+    bool is_ring;  // accepts --buffers, --taskrun and the switches
 };
 
 struct options {
@@ -52,11 +52,16 @@ struct options {
     unsigned buffer;  // 0: not given, the server has its own default
     unsigned buffers;
     int cpu;  // -1: not pinned
+    bool is_incremental;
+    bool is_direct;
+    bool is_zero_copy;
+    bool is_bundle;
 };
 
 struct counters {
     unsigned long messages;  // receives that brought data
     unsigned long syscalls;  // made after the start line
+    unsigned long copied;    // zero-copy sends that were refused, and so made by copying
 };
 
 __attribute__((noreturn, format(printf, 3, 4))) static inline void die(
@@ -106,7 +111,7 @@ static inline void parse_address(const struct program* program, const char* text
 static inline const char* one_of(const struct program* program, const char* option,
                                  const char* text, const char* const* choices, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (strcmp(text, choices[i]) == 0) return choices[i];
+        if (choices[i] && strcmp(text, choices[i]) == 0) return choices[i];
     die(program, exit_usage, "%s: unknown value '%s' (see --help)", option, text);
 }
 
@@ -130,6 +135,10 @@ static inline struct options parse_options(const struct program* program, int ar
         {"help", no_argument, NULL, 'h'},
         {program->is_ring ? "buffers" : NULL, required_argument, NULL, 'n'},
         {"taskrun", required_argument, NULL, 'r'},
+        {"inc", no_argument, NULL, 'i'},
+        {"direct", no_argument, NULL, 'd'},
+        {"send-zc", no_argument, NULL, 'z'},
+        {"bundle", no_argument, NULL, 'u'},
         {NULL, 0, NULL, 0},
     };
     static const char* const taskruns[] = {"defer", "coop", "none"};
@@ -144,7 +153,7 @@ static inline struct options parse_options(const struct program* program, int ar
         switch (letter) {
             case 'l': parse_address(program, optarg, &options.address); break;
             case 't':
-                options.technique = one_of(program, "--technique", optarg, program->techniques, 2);
+                options.technique = one_of(program, "--technique", optarg, program->techniques, 3);
                 break;
             case 'b':
                 options.buffer = number_or_die(program, "--buffer", optarg, 1, max_buffer);
@@ -154,6 +163,10 @@ static inline struct options parse_options(const struct program* program, int ar
                 break;
             case 'n': options.buffers = parse_buffers(program, optarg); break;
             case 'r': options.taskrun = one_of(program, "--taskrun", optarg, taskruns, 3); break;
+            case 'i': options.is_incremental = true; break;
+            case 'd': options.is_direct = true; break;
+            case 'z': options.is_zero_copy = true; break;
+            case 'u': options.is_bundle = true; break;
             case 'h': print_help(program); break;
             case ':': die(program, exit_usage, "%s needs a value", word);
             default: die(program, exit_usage, "bad option '%s' (see --help)", word);
@@ -218,8 +231,11 @@ static inline void print_start(const struct program* program, const struct optio
     if (getsockname(listener, (struct sockaddr*)&address, &length) != 0)
         die(program, exit_failure, "getsockname: %s", strerror(errno));
     inet_ntop(AF_INET, &address.sin_addr, host, sizeof(host));
-    printf("%s: listening on %s:%u backend=%s technique=%s buffer=%u\n", program->name, host,
-           ntohs(address.sin_port), program->backend, options->technique, options->buffer);
+    printf("%s: listening on %s:%u backend=%s technique=%s%s%s%s%s buffer=%u\n", program->name,
+           host, ntohs(address.sin_port), program->backend, options->technique,
+           options->is_incremental ? "+inc" : "", options->is_direct ? "+direct" : "",
+           options->is_zero_copy ? "+send-zc" : "", options->is_bundle ? "+bundle" : "",
+           options->buffer);
     if (fflush(stdout) != 0) die(program, exit_failure, "stdout: %s", strerror(errno));
 }
 
@@ -230,9 +246,11 @@ static inline long long microseconds(struct timeval time) {
 static inline void print_end(const struct program* program, const struct counters* counters) {
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
-    printf("%s: messages=%lu syscalls=%lu user_us=%lld system_us=%lld\n", program->name,
+    printf("%s: messages=%lu syscalls=%lu user_us=%lld system_us=%lld", program->name,
            counters->messages, counters->syscalls, microseconds(usage.ru_utime),
            microseconds(usage.ru_stime));
+    if (counters->copied > 0) printf(" copied=%lu", counters->copied);
+    putchar('\n');
     fflush(stdout);
 }
 
