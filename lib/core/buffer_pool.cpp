@@ -61,7 +61,7 @@ int buffer_pool::open_now() noexcept {
     const std::size_t small = std::size_t{options_.limit} * options_.size;
     const std::size_t large = std::size_t{options_.large_limit} * options_.large_size;
     try {
-        free_.reserve(options_.limit);
+        free_ = std::make_unique<std::uint16_t[]>(options_.limit);
         large_free_.reserve(options_.large_limit);
         segments_.resize(options_.limit + options_.large_limit);
     } catch (const std::bad_alloc&) {
@@ -90,20 +90,19 @@ void buffer_pool::provide_window() noexcept {
         return;
     }
     ring_ = entries;
+    low_ = options_.window / 4;
     providing_ = true;
     for (std::uint32_t id = 0; with_kernel_ < options_.window && pop_free(id);) provide(id);
 }
 
 void buffer_pool::stop_providing() noexcept { providing_ = false; }
 
-/// The kernel sees it at once: a store to memory that it reads at its next receive.
 void buffer_pool::provide(std::uint32_t id) noexcept {
     io_uring_buf& entry = ring_->bufs[ring_tail_ & (options_.window - 1)];
-    entry.addr = reinterpret_cast<std::uint64_t>(data(id));
+    entry.addr = reinterpret_cast<std::uint64_t>(memory_ + std::size_t{id} * options_.size);
     entry.len = options_.size;
     entry.bid = static_cast<std::uint16_t>(id);
-    ++ring_tail_;
-    std::atomic_ref(ring_->tail).store(ring_tail_, std::memory_order_release);
+    std::atomic_ref(ring_->tail).store(++ring_tail_, std::memory_order_release);
     ++with_kernel_;
 }
 
@@ -114,9 +113,8 @@ void buffer_pool::refill() noexcept {
 }
 
 bool buffer_pool::pop_free(std::uint32_t& id) noexcept {
-    if (!free_.empty()) {
-        id = free_.back();
-        free_.pop_back();
+    if (free_count_ > 0) {
+        id = free_[--free_count_];
         return true;
     }
     if (fresh_ == options_.limit) return false;
@@ -129,7 +127,7 @@ std::byte* buffer_pool::data(std::uint32_t id) noexcept {
     return large_memory_ + std::size_t{id - options_.limit} * options_.large_size;
 }
 
-buffer_pool::room buffer_pool::take(bool large) noexcept {
+buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
     std::uint32_t id = 0;
     if (large && !large_free_.empty()) {
         id = large_free_.back();
@@ -145,32 +143,34 @@ buffer_pool::room buffer_pool::take(bool large) noexcept {
     return {.data = memory, .size = room_of(id), .id = id};
 }
 
-std::byte* buffer_pool::taken_by_kernel(std::uint32_t id, std::uint32_t used) noexcept {
-    --with_kernel_;
-    ++leased_;
-    if (with_kernel_ < options_.window / 4) [[unlikely]] refill();
-    std::byte* const memory = data(id);
-    unpoison(memory, used);
-    return memory;
-}
-
 void buffer_pool::give_back(std::uint32_t id) noexcept {
     --leased_;
     poison(data(id), room_of(id));
+    if (id >= options_.limit || starving_) [[unlikely]] {
+        give_back_otherwise(id);
+    } else if (ring_ != nullptr && with_kernel_ < options_.window) {
+        provide(id);
+    } else {
+        free_[free_count_++] = static_cast<std::uint16_t>(id);
+    }
+}
+
+void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
     if (id >= options_.limit) {
         large_free_.push_back(static_cast<std::uint16_t>(id));
     } else if (ring_ != nullptr && with_kernel_ < options_.window && waiting_hands_.empty()) {
         provide(id);
     } else {
-        free_.push_back(static_cast<std::uint16_t>(id));
+        free_[free_count_++] = static_cast<std::uint16_t>(id);
     }
-    if (starving()) [[unlikely]] feed();
+    if (starving_) feed();
 }
 
 void buffer_pool::wait(descriptor& d, taker who, bool (*again)(core&, descriptor&)) noexcept {
     again_ = again;
     ++starvations;
     if (d.starved.linked()) return;
+    starving_ = true;
     (who == taker::hand ? waiting_hands_ : waiting_rings_).push_back(d.starved);
 }
 
@@ -181,9 +181,9 @@ void buffer_pool::feed() noexcept {
         return again_(home_, *first.owner) ? 1U : 0U;
     };
     while (!waiting_hands_.empty() && fed_hands_ < spare()) fed_hands_ += next(waiting_hands_);
-    if (waiting_rings_.empty()) return;
-    if (with_kernel_ == 0) refill();
+    if (!waiting_rings_.empty() && with_kernel_ == 0) refill();
     while (!waiting_rings_.empty() && fed_rings_ < with_kernel_) fed_rings_ += next(waiting_rings_);
+    starving_ = !waiting_hands_.empty() || !waiting_rings_.empty();
 }
 
 }  // namespace ringlet

@@ -6,8 +6,11 @@
 #include <ringlet/core/descriptor.hpp>
 #include <ringlet/core/options.hpp>
 
+#include <core/poison.hpp>
+
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 struct io_uring_buf_ring;
@@ -45,9 +48,22 @@ public:
     [[nodiscard]] const buffer_options& options() const noexcept { return options_; }
 
     /// A buffer by hand; `data` is null when there is none. A large one where there is one left.
-    [[nodiscard]] room take(bool large) noexcept;
+    [[nodiscard]] room take(bool large) noexcept {
+        if (large || free_count_ == 0) [[unlikely]] return take_otherwise(large);
+        const std::uint32_t id = free_[--free_count_];
+        ++leased_;
+        std::byte* const memory = memory_ + std::size_t{id} * options_.size;
+        unpoison(memory, options_.size);
+        return {.data = memory, .size = options_.size, .id = id};
+    }
     /// The kernel has filled this one: its memory.
-    [[nodiscard]] std::byte* taken_by_kernel(std::uint32_t id, std::uint32_t used) noexcept;
+    [[nodiscard]] std::byte* taken_by_kernel(std::uint32_t id, std::uint32_t used) noexcept {
+        ++leased_;
+        if (--with_kernel_ < low_) [[unlikely]] refill();
+        std::byte* const memory = memory_ + std::size_t{id} * options_.size;
+        unpoison(memory, used);
+        return memory;
+    }
     void give_back(std::uint32_t id) noexcept;
 
     /// What a stream has received and nobody has asked for yet hangs together by these.
@@ -66,12 +82,10 @@ public:
     void wait(descriptor& d, taker who, bool (*again)(core&, descriptor&)) noexcept;
     /// True when streams wait although there are buffers: the loop must not sleep.
     [[nodiscard]] bool can_feed() const noexcept {
-        return (!waiting_hands_.empty() && spare() > 0) ||
-               (!waiting_rings_.empty() && spare() + with_kernel_ > 0);
+        return starving_ && ((!waiting_hands_.empty() && spare() > 0) ||
+                             (!waiting_rings_.empty() && spare() + with_kernel_ > 0));
     }
-    [[nodiscard]] bool starving() const noexcept {
-        return !waiting_hands_.empty() || !waiting_rings_.empty();
-    }
+    [[nodiscard]] bool starving() const noexcept { return starving_; }
     /// Once a turn, after the kernel was asked and edges were followed: whoever was fed before has
     /// taken its buffer by now, or needs none.
     void new_turn() noexcept {
@@ -86,32 +100,38 @@ public:
 private:
     [[nodiscard]] int open_now() noexcept;
     void provide_window() noexcept;
+    /// The kernel sees it at once: a store to memory that it reads at its next receive.
     void provide(std::uint32_t id) noexcept;
+    [[nodiscard]] room take_otherwise(bool large) noexcept;
     void refill() noexcept;
     void feed() noexcept;
     [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
+    void give_back_otherwise(std::uint32_t id) noexcept;
     [[nodiscard]] std::uint32_t room_of(std::uint32_t id) const noexcept {
         return id < options_.limit ? options_.size : options_.large_size;
     }
     [[nodiscard]] std::uint32_t spare() const noexcept {
-        return static_cast<std::uint32_t>(free_.size()) + (options_.limit - fresh_);
+        return free_count_ + (options_.limit - fresh_);
     }
 
     core& home_;
     buffer_options options_;
     bool opened_ = false;
     bool providing_ = false;
+    bool starving_ = false;  // somebody is in one of the two lists, or was when last looked
     io_uring_buf_ring* ring_ = nullptr;
     std::size_t ring_bytes_ = 0;
     std::uint16_t ring_tail_ = 0;
     std::uint32_t with_kernel_ = 0;
+    std::uint32_t low_ = 0;  // fewer than this with the kernel: refill
     std::uint32_t leased_ = 0;
     std::uint32_t fed_hands_ = 0;
     std::uint32_t fed_rings_ = 0;
     std::byte* memory_ = nullptr;
     std::byte* large_memory_ = nullptr;
     // Given back, last on top; what has never been used comes after that.
-    std::vector<std::uint16_t> free_;
+    std::unique_ptr<std::uint16_t[]> free_;
+    std::uint32_t free_count_ = 0;
     std::vector<std::uint16_t> large_free_;
     std::uint32_t fresh_ = 0;
     std::uint32_t large_fresh_ = 0;

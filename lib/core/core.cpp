@@ -287,20 +287,18 @@ void core::read_inbox() {
     if (on_stop != nullptr) on_stop(*this);
 }
 
-void core::resume(std::coroutine_handle<> first) {
-    ++stats_.resumes;
-    inline_left_ = options_.inline_budget;
-    unsigned hops = 0;
-    for (std::coroutine_handle<> running = first;;) {
-        running.resume();
-        if (ended_) [[unlikely]] std::exchange(ended_, nullptr).destroy();
-        if (!next_) [[likely]] return;
-        running = std::exchange(next_, nullptr);
-        if (++hops == 4096) {
+/// What the coroutine that has just suspended leaves to be done: buried, and the next one resumed.
+void core::follow() {
+    for (unsigned hops = 0;; ++hops) {
+        if (ended_) std::exchange(ended_, nullptr).destroy();
+        if (!next_) return;
+        const std::coroutine_handle<> running = std::exchange(next_, nullptr);
+        if (hops == 4095) {
             // A chain of tasks that end at once would keep the kernel waiting for ever.
             hopped_.push_back(running);
             return;
         }
+        running.resume();
     }
 }
 
@@ -377,10 +375,15 @@ int core::poll_edges(std::int64_t timeout_ns) noexcept {
         }
         auto& d = *static_cast<descriptor*>(data);
         ++stats_.edges;
-        constexpr std::uint32_t ended = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
-        if (events & (ended | EPOLLPRI)) d.trust_short = false;
-        if (events & (EPOLLIN | ended | EPOLLPRI)) d.readable = true;
-        if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) d.writable = true;
+        if ((events & ~(EPOLLIN | EPOLLOUT)) == 0) [[likely]] {
+            d.readable |= (events & EPOLLIN) != 0;
+            d.writable |= (events & EPOLLOUT) != 0;
+        } else {
+            constexpr std::uint32_t ended = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+            d.trust_short = false;
+            if (events & (EPOLLIN | ended | EPOLLPRI)) d.readable = true;
+            if (events & (EPOLLOUT | EPOLLHUP | EPOLLERR)) d.writable = true;
+        }
         using phase = completion::phase;
         completion* reader = d.seat(side::read);
         if (reader != nullptr && d.readable && reader->at == phase::parked) queue_attempt(*reader);

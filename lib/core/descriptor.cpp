@@ -36,7 +36,7 @@ void descriptor::open(int opened) noexcept {
     many.end = multishot_recv::open;
     many.first = many.last = multishot_recv::none;
     many.queued = 0;
-    many.armed = many.pausing = many.retired = false;
+    many.used = many.armed = many.pausing = many.retired = false;
 }
 
 descriptor* descriptor_pool::take(int fd) noexcept {

@@ -20,13 +20,13 @@ void chunk::give_back() noexcept {
 
 bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
     descriptor& d = *descriptor_;
-    if (const int error = c.buffers().open(); error != 0) {
+    if (const int error = c.buffers().open(); error != 0) [[unlikely]] {
         answer = error;
         return answered_at_once(c);
     }
-    if (many::has_answer(d.many)) {
+    if (many::has_answer(d.many)) [[unlikely]] {
         d.must_be_free(seat);
-        answer = attempt();
+        answer = attempt_beside_multishot(c);
         return answered_at_once(c);
     }
     if (!d.many.armed && !many::wanted(c, d)) return operation::start(c, context);
@@ -43,30 +43,38 @@ void recv_chunk_op::prepare(io_uring_sqe& sqe) noexcept {
 int recv_chunk_op::advance(int) noexcept { return attempt(); }
 
 int recv_chunk_op::attempt() noexcept {
-    descriptor& d = *descriptor_;
-    core& c = here();
-    multishot_recv& m = d.many;
-    if (m.armed && !many::has_answer(m)) c.look();  // only when a stop asks what there is
+    if (!many::at_rest(descriptor_->many)) [[unlikely]] return attempt_beside_multishot(here());
+    return descriptor_->readable ? attempt_by_hand(here()) : -EAGAIN;
+}
+
+int recv_chunk_op::attempt_beside_multishot(core& c) noexcept {
+    multishot_recv& m = descriptor_->many;
+    if (!many::has_answer(m)) c.look();  // a stop asks what there is
     if (m.first != multishot_recv::none) {
         const many::piece oldest = many::take_first(c, m);
         deliver(oldest.data, oldest.buffer);
         return static_cast<int>(oldest.size);
     }
     if (m.end != multishot_recv::open) return m.end;
-    if (m.armed || !d.readable) return -EAGAIN;
+    return m.armed ? -EAGAIN : attempt();
+}
+
+int recv_chunk_op::attempt_by_hand(core& c) noexcept {
+    descriptor& d = *descriptor_;
     buffer_pool& pool = c.buffers();
     const buffer_pool::room room = pool.take(d.bulk);
-    if (room.data == nullptr) {
+    if (room.data == nullptr) [[unlikely]] {
         pool.wait(d, buffer_pool::taker::hand, many::again);
         return -EAGAIN;
     }
     const int got = sys::recv(d.fd, room.data, room.size);
-    if (got == -EAGAIN || (got > 0 && static_cast<std::uint32_t>(got) < room.size && d.trust_short))
-        d.readable = false;
     if (got <= 0) {
+        if (got == -EAGAIN) d.readable = false;
         pool.give_back(room.id);
         return got;
     }
+    // After a short read the socket was empty; see recv_op.
+    if (static_cast<std::uint32_t>(got) < room.size && d.trust_short) d.readable = false;
     many::learn(c, d, static_cast<std::uint32_t>(got));
     deliver(room.data, room.id);
     return got;

@@ -21,9 +21,6 @@ namespace {
 using phase = completion::phase;
 constexpr std::uint16_t none = multishot_recv::none;
 
-/// From this size on a message is large: below it the ring's batch wins, above it the hot buffer
-/// and the copy decide (docs/design/receiving.md has the figures).
-constexpr std::uint32_t large_message = 8 * 1024;
 constexpr std::uint8_t bulk_from = 8;
 constexpr std::uint8_t highest_score = 15;
 
@@ -34,7 +31,7 @@ completion* waiter_of(descriptor& d) noexcept {
 }
 
 bool takes_chunks(const completion& reader) noexcept {
-    return reader.kind == &detail::kind_of<recv_chunk_op>::table;
+    return reader.kind->attempt == detail::kind_of<recv_chunk_op>::attempt;
 }
 
 void answer_waiter(core& c, completion& waiter, int value) noexcept {
@@ -158,7 +155,7 @@ constexpr completion_kind kind{.cancel = retire, .attempt = nullptr, .answered =
 void arm(core& c, descriptor& d) noexcept {
     multishot_recv& m = d.many;
     m.kind = &kind;
-    m.armed = true;
+    m.used = m.armed = true;
     m.pausing = false;
     ++c.in_flight;
     io_uring_sqe& sqe = c.ring()->take();
@@ -199,9 +196,9 @@ int copy_first(core& c, multishot_recv& m, std::byte* room, std::size_t size) no
     return static_cast<int>(copied);
 }
 
-void learn(core& c, descriptor& d, std::uint32_t size) noexcept {
+void learn_of_large_ones(core& c, descriptor& d, std::uint32_t size) noexcept {
     if (size < large_message) {
-        if (d.bulk_score > 0 && --d.bulk_score == 0) d.bulk = false;
+        if (--d.bulk_score == 0) d.bulk = false;
         return;
     }
     d.bulk_score = static_cast<std::uint8_t>(std::min(d.bulk_score + 2, int{highest_score}));

@@ -16,7 +16,7 @@ namespace ringlet::many {
 
 /// True when a plain receive may go to the socket: nothing armed, nothing queued, not at the end.
 [[nodiscard]] inline bool at_rest(const multishot_recv& m) noexcept {
-    return !m.armed && m.first == multishot_recv::none && m.end == multishot_recv::open;
+    return !m.used || (!m.armed && m.first == multishot_recv::none && m.end == multishot_recv::open);
 }
 [[nodiscard]] inline bool has_answer(const multishot_recv& m) noexcept {
     return m.first != multishot_recv::none || m.end != multishot_recv::open;
@@ -41,8 +41,15 @@ struct piece {
 /// Copies from the oldest queued buffer, as much as there is room; there must be some.
 [[nodiscard]] int copy_first(core& c, multishot_recv& m, std::byte* room, std::size_t size) noexcept;
 
+/// From this size on a message is large: below it the ring's batch wins, above it the hot buffer
+/// and the copy decide (docs/design/receiving.md has the figures).
+inline constexpr std::uint32_t large_message = 8 * 1024;
+
+void learn_of_large_ones(core& c, descriptor& d, std::uint32_t size) noexcept;
 /// Learns from what one receive brought which path the stream takes next.
-void learn(core& c, descriptor& d, std::uint32_t size) noexcept;
+inline void learn(core& c, descriptor& d, std::uint32_t size) noexcept {
+    if (size >= large_message || d.bulk_score > 0) [[unlikely]] learn_of_large_ones(c, d, size);
+}
 /// A stream that waited for a buffer may go on.
 [[nodiscard]] bool again(core& c, descriptor& d) noexcept;
 

@@ -80,7 +80,7 @@ struct kind_of {
 }  // namespace detail
 
 template <class Op>
-operation<Op>::operation() noexcept : completion(detail::kind_of<Op>::table) {}
+constexpr completion_kind operation<Op>::kind_ = detail::kind_of<Op>::table;
 
 template <class Op>
 bool operation<Op>::start(core& c, cancel_scope& context) noexcept {

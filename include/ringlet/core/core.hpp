@@ -170,7 +170,13 @@ private:
     void drain();
     void run_ready();
     void run_edges();
-    void resume(std::coroutine_handle<> first);
+    void resume(std::coroutine_handle<> first) {
+        ++stats_.resumes;
+        inline_left_ = options_.inline_budget;
+        first.resume();
+        if (next_ || ended_) [[unlikely]] follow();
+    }
+    void follow();
     void read_inbox();
     void enter_kernel(bool may_sleep);
     void reap_ring() noexcept;

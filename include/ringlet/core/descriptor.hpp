@@ -40,6 +40,7 @@ struct multishot_recv : completion {
     std::uint16_t first = none;  ///< segments, oldest first
     std::uint16_t last = none;
     std::uint16_t queued = 0;
+    bool used : 1 = false;     ///< armed at some time: what else is here may mean something
     bool armed : 1 = false;
     bool pausing : 1 = false;  ///< a cancel has been asked for
     bool retired : 1 = false;  ///< the descriptor is closed and goes with the last answer

@@ -37,7 +37,7 @@ class stoppable;
 template <class Op>
 class operation : public completion {
 public:
-    operation() noexcept;
+    operation() noexcept : completion(kind_) {}
     operation(operation&&) noexcept : operation() {}
     ~operation() {
         RINGLET_DEBUG_CHECK(at == phase::idle || at == phase::ready,
@@ -106,6 +106,9 @@ protected:
         return answer;
     }
     [[nodiscard]] Op& self() noexcept { return static_cast<Op&>(*this); }
+
+private:
+    static const completion_kind kind_;
 };
 
 /// An operation with a deadline; see operation::within().

@@ -42,6 +42,9 @@ public:
     }
 
 private:
+    [[nodiscard]] int attempt_by_hand(core& c) noexcept;
+    [[nodiscard]] int attempt_beside_multishot(core& c) noexcept;
+
     descriptor* descriptor_;
     std::byte* data_ = nullptr;
     std::uint32_t buffer_ = 0;
