@@ -10,6 +10,7 @@
 
 #include <cerrno>
 #include <cstdint>
+#include <new>
 
 /// How an operation is started on either backend: the heart of operation<Op>, compiled once per
 /// operation, where liburing may be seen. Each operation's source instantiates it.
@@ -81,6 +82,30 @@ struct kind_of {
 
 template <class Op>
 constexpr completion_kind operation<Op>::kind_ = detail::kind_of<Op>::table;
+
+template <class Op>
+bool operation<Op>::start_with_extras(core& c, cancel_scope& context) noexcept {
+    if ((extras & ends_at_stop) != 0 && c.stop_requested()) [[unlikely]] {
+        answer = last_attempt();
+        if (answer == would_wait) answer = answer::stopping;
+        // A flood must not keep the others from stopping.
+        return answer >= 0 && answered_at_once(c);
+    }
+    if (!self().start(c, context)) return false;
+    auto& made = *new (&room_.extras) detail::wait_extras(*this);
+    extras |= waiting_with_them;
+    if ((extras & has_limit) != 0) c.timers().arm_after(made, limit_ns_);
+    if ((extras & ends_at_stop) != 0) c.stop_waiters().push_back(made.stop);
+    return true;
+}
+
+/// Asks the kernel whatever epoll last said, since its next edge will not be waited for.
+template <class Op>
+int operation<Op>::last_attempt() noexcept {
+    if constexpr (requires { Op::never_at_once; }) return would_wait;
+    self().target().readable = self().target().writable = true;
+    return self().attempt();
+}
 
 template <class Op>
 bool operation<Op>::start(core& c, cancel_scope& context) noexcept {

@@ -50,6 +50,8 @@ struct completion : ready_node {
     phase at = phase::idle;
     /// Why it was asked to end: 0, or errc as a number. Turns a failed answer into that outcome.
     std::uint8_t ending = 0;
+    /// What else may end the wait; the operation's own business.
+    std::uint8_t extras = 0;
 };
 
 /// Links a wait to its core's list of those that a stop ends with errc::stopping.

@@ -5,6 +5,7 @@
 #include <ringlet/core/completion.hpp>
 #include <ringlet/core/core.hpp>
 #include <ringlet/core/time.hpp>
+#include <ringlet/core/timer.hpp>
 #include <ringlet/coro/cancel.hpp>
 #include <ringlet/coro/promise.hpp>
 #include <ringlet/core/descriptor.hpp>
@@ -17,10 +18,17 @@ struct io_uring_sqe;
 
 namespace ringlet {
 
-template <class Base>
-class timed;
-template <class Base>
-class stoppable;
+namespace detail {
+/// What may end an operation's wait besides its answer. Made only when it is asked for: most
+/// operations pay nothing for it but the room.
+struct wait_extras : timer {
+    explicit wait_extras(completion& c) noexcept : timer(limit_passed), stop(c) {}
+    static void limit_passed(timer& t) noexcept {
+        here().request_end(*static_cast<wait_extras&>(t).stop.target, errc::timed_out);
+    }
+    stop_node stop;
+};
+}  // namespace detail
 
 /// The skin of everything that is awaited from the kernel. `Op` adds the meaning:
 ///   `void prepare(io_uring_sqe&)`  how io_uring is asked;
@@ -38,13 +46,19 @@ template <class Op>
 class operation : public completion {
 public:
     operation() noexcept : completion(kind_) {}
-    operation(operation&&) noexcept : operation() {}
+    operation(operation&& unstarted) noexcept : operation() {
+        extras = unstarted.extras;
+        if (extras != 0) limit_ns_ = unstarted.limit_ns_;
+    }
     ~operation() {
         RINGLET_DEBUG_CHECK(at == phase::idle || at == phase::ready,
                             "an operation was destroyed while in flight: the kernel may still "
                             "write to its buffer; end the task through its scope");
     }
 
+    /// Awaited where it stands: g++ 12 keeps a second, moved copy in the frame of any awaiter that
+    /// comes by reference, and so this one is only a pointer.
+    [[nodiscard]] auto operator co_await() && noexcept { return in_place(self()); }
     [[nodiscard]] bool await_ready() const noexcept { return false; }
 
     template <class Promise>
@@ -57,19 +71,26 @@ public:
             return false;
         }
         waiter = handle;
-        return self().start(here(), context);
+        return extras == 0 ? self().start(here(), context) : start_with_extras(here(), context);
     }
-    auto await_resume() noexcept { return self().finish(settle()); }
+    auto await_resume() noexcept {
+        if (extras != 0) leave_extras();
+        return self().finish(settle());
+    }
 
     /// The same with a time limit: errc::timed_out when it passes first. Costs no system call.
-    [[nodiscard]] timed<Op> within(nanoseconds limit) && noexcept {
-        return timed<Op>(std::move(self()), limit);
+    [[nodiscard]] Op&& within(nanoseconds limit) && noexcept {
+        limit_ns_ = limit.count() > 0 ? static_cast<std::uint64_t>(limit.count()) : 0;
+        extras |= has_limit;
+        return std::move(self());
     }
     /// The same, ended by a stop of the program with errc::stopping as soon as there is nothing to
     /// be had at once: for the place where a session waits for its next request, so that it
     /// finishes what it has received and then ends.
-    [[nodiscard]] stoppable<Op> or_stop() && noexcept {
-        return stoppable<Op>(std::move(self()));
+    [[nodiscard]] Op&& or_stop() && noexcept {
+        if (extras == 0) limit_ns_ = 0;
+        extras |= ends_at_stop;
+        return std::move(self());
     }
 
 protected:
@@ -108,88 +129,47 @@ protected:
     [[nodiscard]] Op& self() noexcept { return static_cast<Op&>(*this); }
 
 private:
-    static const completion_kind kind_;
-};
-
-/// An operation with a deadline; see operation::within().
-template <class Base>
-class [[nodiscard]] timed : public Base {
-public:
-    timed(Base&& untimed, nanoseconds limit) noexcept
-        : Base(std::move(untimed)), timer_(*this, limit) {}
-    timed(timed&& unstarted) noexcept
-        : Base(std::move(unstarted)), timer_(*this, unstarted.timer_.limit) {}
-
-    template <class Promise>
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
-        if (!Base::await_suspend(handle)) return false;
-        const auto ns = timer_.limit.count() > 0 ? timer_.limit.count() : 0;
-        here().timers().arm_after(timer_, static_cast<std::uint64_t>(ns));
-        return true;
-    }
-    auto await_resume() noexcept {
-        timer_.disarm();
-        return Base::await_resume();
-    }
-    [[nodiscard]] stoppable<timed> or_stop() && noexcept {
-        return stoppable<timed>(std::move(*this));
-    }
-
-private:
-    struct limit_timer : timer {
-        limit_timer(completion& c, nanoseconds l) noexcept : timer(passed), target(&c), limit(l) {}
-        static void passed(timer& t) noexcept {
-            here().request_end(*static_cast<limit_timer&>(t).target, errc::timed_out);
+    class in_place {
+    public:
+        explicit in_place(Op& op) noexcept : op_(&op) {}
+        [[nodiscard]] bool await_ready() const noexcept { return false; }
+        template <class Promise>
+        [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) const noexcept {
+            return op_->await_suspend(handle);
         }
-        completion* target;
-        nanoseconds limit;
+        auto await_resume() const noexcept { return op_->await_resume(); }
+
+    private:
+        Op* op_;
     };
-    limit_timer timer_;
-};
 
-/// An operation that a stop ends; see operation::or_stop().
-template <class Base>
-class [[nodiscard]] stoppable : public Base {
-public:
-    explicit stoppable(Base&& unstopped) noexcept : Base(std::move(unstopped)), node_(*this) {}
-    stoppable(stoppable&& unstarted) noexcept : Base(std::move(unstarted)), node_(*this) {}
+    static constexpr std::uint8_t has_limit = 1;
+    static constexpr std::uint8_t ends_at_stop = 2;
+    static constexpr std::uint8_t waiting_with_them = 4;
+    static const completion_kind kind_;
 
-    template <class Promise>
-    [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
-        core& c = here();
-        if (c.stop_requested() && !handle.promise().context().cancelled()) [[unlikely]] {
-            this->answer = last_attempt();
-            if (this->answer == would_wait) this->answer = answer::stopping;
-            if (this->answer < 0 || c.spend()) return false;
-            this->answer_later(handle);  // a flood must not keep the others from stopping
-            return true;
+    [[nodiscard]] bool start_with_extras(core& c, cancel_scope& context) noexcept;
+    void leave_extras() noexcept {
+        if ((extras & waiting_with_them) != 0) {
+            room_.extras.disarm();
+            room_.extras.stop.unlink_if_linked();
         }
-        if (!Base::await_suspend(handle)) return false;
-        c.stop_waiters().push_back(node_);
-        return true;
-    }
-    auto await_resume() noexcept {
-        node_.unlink_if_linked();
-        if (this->answer < 0 && this->ending == static_cast<std::uint8_t>(errc::stopping)) {
+        if (answer < 0 && ending == static_cast<std::uint8_t>(errc::stopping)) [[unlikely]] {
             // What arrived while the kernel was cancelling the wait is still in the socket.
             const int last = last_attempt();
-            if (last != would_wait) this->answer = last;
+            if (last != would_wait) answer = last;
         }
-        return Base::await_resume();
     }
-    [[nodiscard]] timed<stoppable> within(nanoseconds limit) && noexcept {
-        return timed<stoppable>(std::move(*this), limit);
-    }
-
-private:
     static constexpr int would_wait = -11;  // -EAGAIN
-    /// Asks the kernel whatever epoll last said, since its next edge will not be waited for.
-    [[nodiscard]] int last_attempt() noexcept {
-        if constexpr (requires { Base::never_at_once; }) return would_wait;
-        this->target().readable = this->target().writable = true;
-        return this->attempt();
-    }
-    stop_node node_;
+    [[nodiscard]] int last_attempt() noexcept;
+
+    union room {
+        room() noexcept {}
+        ~room() {}
+        detail::wait_extras extras;
+    };
+    std::uint64_t limit_ns_;  // has a value with extras only
+    room room_;
 };
 
 }  // namespace ringlet
