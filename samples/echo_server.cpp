@@ -91,6 +91,7 @@ void say_why_not(const std::error_code& error, const ringlet::address& wanted) {
 settings read_command_line(int argc, char** argv) {
     settings set;
     unsigned accept = 0;
+    unsigned receive = 0;
     samples::command_line line("echo_server",
                                "Sends back what it receives, until SIGINT or SIGTERM.");
     line.address("listen", set.listen,
@@ -105,11 +106,14 @@ settings read_command_line(int argc, char** argv) {
                  "time for sessions to finish at a stop (default 5)");
     line.choice("accept", {"each", "one"}, accept,
                 "each core accepts for itself (default), or core 0 deals out in turn");
+    line.choice("receive", {"auto", "multishot", "readiness"}, receive,
+                "how io_uring receives: each session by its message sizes (default), or pinned");
     line.parse(argc, argv);
     if (set.idle == 0s) set.idle = for_ever;
     if (set.max_connections != 0 && set.max_connections < set.run.cores)
         line.refuse(fmt::format("--max-connections `{}`: there are {} cores and each needs one; "
                                 "raise it or lower --cores", set.max_connections, set.run.cores));
+    set.run.core.buffers.receive = static_cast<ringlet::receive_path>(receive);
     using mode = ringlet::run_options::accept_mode;
     set.run.accept = accept == 0 ? mode::each_core : mode::one_core;
     return set;

@@ -21,6 +21,10 @@ namespace detail {
 
 template <class Op>
 concept advances = requires(Op& op) { op.advance(0); };
+template <class Op>
+concept has_more = requires(Op& op, int value) { op.more(value, 0U); };
+template <class Op>
+concept has_seat = requires { Op::seat; };
 
 template <class Op>
 struct kind_of {
@@ -36,8 +40,11 @@ struct kind_of {
     static int attempt(completion& waiting) noexcept {
         return static_cast<Op&>(waiting).attempt();
     }
-    static void answered(core& c, completion& waiting, int value, std::uint32_t) noexcept {
+    static void answered(core& c, completion& waiting, int value,
+                         [[maybe_unused]] std::uint32_t flags) noexcept {
         auto& op = static_cast<Op&>(waiting);
+        if constexpr (has_more<Op>)
+            if (op.more(value, flags)) return;
         if constexpr (advances<Op>) {
             if (value >= 0) value = op.advance(value);
             if (value == -EAGAIN) {
@@ -54,8 +61,8 @@ struct kind_of {
     static void submit(core& c, completion& waiting) noexcept {
         auto& op = static_cast<Op&>(waiting);
         // The ring is asked now, so nothing is known any more of what a system call would find.
-        if constexpr (Op::seat == side::read) op.target().readable = true;
-        if constexpr (Op::seat == side::write) op.target().writable = true;
+        if constexpr (has_seat<Op>)
+            (Op::seat == side::read ? op.target().readable : op.target().writable) = true;
         op.at = completion::phase::ring;
         io_uring_sqe& sqe = c.ring()->take();
         op.prepare(sqe);
@@ -73,7 +80,7 @@ struct kind_of {
     }
 
     static constexpr kernel::tag tag =
-        advances<Op> ? kernel::tag::many : kernel::tag::completion;
+        advances<Op> || has_more<Op> ? kernel::tag::many : kernel::tag::completion;
     static constexpr completion_kind table{
         .cancel = cancel, .attempt = attempt, .answered = answered, .submit = submit};
 };
@@ -102,28 +109,38 @@ bool operation<Op>::start_with_extras(core& c, cancel_scope& context) noexcept {
 /// Asks the kernel whatever epoll last said, since its next edge will not be waited for.
 template <class Op>
 int operation<Op>::last_attempt() noexcept {
-    if constexpr (requires { Op::never_at_once; }) return would_wait;
-    self().target().readable = self().target().writable = true;
-    return self().attempt();
+    if constexpr (requires { Op::never_at_once; }) {
+        return would_wait;
+    } else {
+        self().target().readable = self().target().writable = true;
+        return self().attempt();
+    }
 }
 
 template <class Op>
 bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
-    Op& op = self();
-    descriptor& d = op.target();
-    if (c.ring() != nullptr && !d.bulk) {
-        wait(c, context, phase::ring);
-        detail::kind_of<Op>::submit(c, op);
-        return true;
+    if constexpr (detail::has_seat<Op>) {
+        if (c.ring() == nullptr || self().target().bulk) return start_with_attempt(c, context);
     }
-    d.must_be_free(Op::seat);
-    answer = op.attempt();
-    if (answer == -EAGAIN && c.ring() == nullptr)
-        if (const int error = c.register_descriptor(d); error != 0) answer = error;
-    if (answer != -EAGAIN) return answered_at_once(c);
+    wait(c, context, phase::ring);
+    detail::kind_of<Op>::submit(c, *this);
+    return true;
+}
+
+/// On epoll always; in the ring for streams that move much at a time.
+template <class Op>
+bool operation<Op>::start_with_attempt(core& c, cancel_scope& context) noexcept {
+    if constexpr (detail::has_seat<Op>) {
+        descriptor& d = self().target();
+        d.must_be_free(Op::seat);
+        answer = self().attempt();
+        if (answer == -EAGAIN && c.ring() == nullptr)
+            if (const int error = c.register_descriptor(d); error != 0) answer = error;
+        if (answer != -EAGAIN) return answered_at_once(c);
+    }
     wait(c, context, phase::parked);
     if (c.ring() != nullptr) {
-        detail::kind_of<Op>::wait_on(c, op);
+        detail::kind_of<Op>::wait_on(c, self());
     } else {
         ++c.counters().parks;
     }

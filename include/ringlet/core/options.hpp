@@ -37,7 +37,7 @@ struct buffer_options {
     /// stay in the cache. Locked memory: 16 bytes each.
     std::uint32_t window = 64;
     /// Buffers in all, 2 to 32768. When all are in use, streams wait until one is given back.
-    std::uint32_t limit = 1024;
+    std::uint32_t limit = 4096;
     /// For streams that move much at a time.
     std::uint32_t large_size = 256 * 1024;
     std::uint32_t large_limit = 32;

@@ -36,7 +36,7 @@ struct wait_extras : timer {
 ///   `int advance(int answer)`      where one call may do only part of the job: the final answer,
 ///                                  or -EAGAIN for another go (io_uring);
 ///   `result<T> finish(int answer)` what the answer means;
-/// and names its place: `descriptor& target()`, `static constexpr side seat`.
+/// and names its place, if it has one: `descriptor& target()`, `static constexpr side seat`.
 ///
 /// The operation lives in the frame of the coroutine that awaits it, its address is the SQE's
 /// user_data, and nothing is allocated for it. It can be moved until it is awaited, not after.
@@ -104,7 +104,7 @@ protected:
     }
     /// The end of a start that waits, in phase `how`.
     bool wait(core& c, cancel_scope& context, phase how) noexcept {
-        self().target().sit(Op::seat, *this);
+        sit_down();
         at = how;
         ++c.in_flight;
         context.link(*this);
@@ -114,17 +114,21 @@ protected:
     /// Resumes the waiter with the answer it has, after the others and the kernel had their turn.
     void answer_later(std::coroutine_handle<> handle) noexcept {
         waiter = handle;
-        self().target().sit(Op::seat, *this);
+        sit_down();
         at = phase::ready;
         here().make_ready_later(*this);
     }
 
     /// Leaves the seat; the answer, or why there is none.
     [[nodiscard]] int settle() noexcept {
-        if (at == phase::ready) self().target().vacate(Op::seat);
+        if constexpr (requires { Op::seat; })
+            if (at == phase::ready) self().target().vacate(Op::seat);
         if (answer < 0 && ending != 0) [[unlikely]]
             return answer::own_base - ending;
         return answer;
+    }
+    void sit_down() noexcept {
+        if constexpr (requires { Op::seat; }) self().target().sit(Op::seat, *this);
     }
     [[nodiscard]] Op& self() noexcept { return static_cast<Op&>(*this); }
 
@@ -148,6 +152,7 @@ private:
     static constexpr std::uint8_t waiting_with_them = 4;
     static const completion_kind kind_;
 
+    [[nodiscard]] bool start_with_attempt(core& c, cancel_scope& context) noexcept;
     [[nodiscard]] bool start_with_extras(core& c, cancel_scope& context) noexcept;
     void leave_extras() noexcept {
         if ((extras & waiting_with_them) != 0) {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/operation.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+#include <type_traits>
+
+namespace ringlet {
+
+/// Any operation of io_uring, by the function that fills its SQE: result<int>, the CQE's `res`.
+/// Memory that the SQE names must live until the operation has ended; it ends, also when cancelled
+/// or timed out, with its last CQE (for a zero-copy send: with its notification), and gives the
+/// first one's `res`. What a cancelled operation had done all the same is given, not lost.
+/// errc::unsupported on epoll.
+class [[nodiscard]] uring_op : public operation<uring_op> {
+public:
+    /// `fill` is kept by value: pointers and references, no owners.
+    template <class Fill>
+    explicit uring_op(const Fill& fill) noexcept
+        : fill_([](void* f, io_uring_sqe& sqe) { (*static_cast<Fill*>(f))(sqe); }) {
+        static_assert(std::is_trivially_copyable_v<Fill> && sizeof(Fill) <= sizeof(room_),
+                      "the function that fills an SQE captures at most 48 bytes, by reference or "
+                      "as plain values");
+        new (room_.data()) Fill(fill);
+    }
+
+    static constexpr bool never_at_once = true;
+    [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() const noexcept { return first_; }
+    /// True while more answers come, of which the first is the one that counts.
+    [[nodiscard]] bool more(int& result, std::uint32_t cqe_flags) noexcept;
+    [[nodiscard]] result<int> finish(int answer) const noexcept {
+        if (answer < 0) return answer::to_error(answer);
+        return answer;
+    }
+
+private:
+    void (*fill_)(void*, io_uring_sqe&);
+    int first_ = 0;
+    bool has_first_ = false;
+    alignas(std::max_align_t) std::array<std::byte, 48> room_{};
+};
+
+/// `co_await uring([&](io_uring_sqe& sqe) { io_uring_prep_fsync(&sqe, fd, 0); })`, with liburing.h
+/// included by the caller. user_data is the library's.
+template <class Fill>
+[[nodiscard]] uring_op uring(const Fill& fill) noexcept {
+    return uring_op(fill);
+}
+
+extern template class operation<uring_op>;
+
+}  // namespace ringlet

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/io/uring.hpp>
+
+#include <io/start.hpp>
+
+namespace ringlet {
+
+bool uring_op::start(core& c, cancel_scope& context) noexcept {
+    if (c.ring() == nullptr) {
+        answer = answer::own_base - static_cast<int>(errc::unsupported);
+        return false;
+    }
+    return operation::start(c, context);
+}
+
+void uring_op::prepare(io_uring_sqe& sqe) noexcept { fill_(room_.data(), sqe); }
+
+bool uring_op::more(int& result, std::uint32_t cqe_flags) noexcept {
+    if (!has_first_) {
+        has_first_ = true;
+        first_ = result;
+    }
+    result = first_;
+    return (cqe_flags & IORING_CQE_F_MORE) != 0;
+}
+
+template class operation<uring_op>;
+
+}  // namespace ringlet

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+// Any operation of the ring, awaited by the function that fills its SQE.
+
+#include "net_helpers.hpp"
+
+#include <liburing.h>
+
+#include <fcntl.h>
+#include <poll.h>
+
+#include <array>
+#include <string>
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+
+namespace {
+
+/// Runs on the ring's flavours; on epoll the operation is unsupported, and that is checked.
+template <class Body>
+void each_ring(Body body) {
+    flavours::each_task([&](core& c) -> task<> {
+        if (c.backend() == backend::epoll) {
+            const auto refused = co_await uring([](io_uring_sqe& sqe) { io_uring_prep_nop(&sqe); });
+            CHECK(refused.error() == errc::unsupported);
+            co_return;
+        }
+        co_await body(c);
+        for (int i = 0; i < 1000 && c.in_flight > 0; ++i) co_await yield();
+        CHECK(c.in_flight == 0);
+    });
+}
+
+}  // namespace
+
+TEST_CASE("a no-op, and a write and a read at an offset") {
+    each_ring([](core&) -> task<> {
+        CHECK((co_await uring([](io_uring_sqe& sqe) { io_uring_prep_nop(&sqe); })).value() == 0);
+        const unique_fd file(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600));
+        REQUIRE(file.get() >= 0);
+        const int fd = file.get();
+        const std::string text = "by hand";
+        const auto written = co_await uring([&](io_uring_sqe& sqe) {
+            io_uring_prep_write(&sqe, fd, text.data(), static_cast<unsigned>(text.size()), 100);
+        });
+        CHECK(written.value() == 7);
+        std::array<char, 16> room{};
+        const auto read = co_await uring([&](io_uring_sqe& sqe) {
+            io_uring_prep_read(&sqe, fd, room.data(), room.size(), 100);
+        });
+        CHECK(std::string(room.data(), static_cast<std::size_t>(read.value())) == text);
+    });
+}
+
+TEST_CASE("the kernel's errors come as they are") {
+    each_ring([](core&) -> task<> {
+        const auto bad = co_await uring([](io_uring_sqe& sqe) { io_uring_prep_fsync(&sqe, -1, 0); });
+        CHECK(bad.error() == std::errc::bad_file_descriptor);
+    });
+}
+
+TEST_CASE("a time limit, a cancellation and a stop end it; its memory is free then") {
+    each_ring([](core& c) -> task<> {
+        auto both = co_await net::half_connected();
+        const int fd = both.server.native_handle();
+        std::array<char, 16> room{};
+        const auto receive = [&](io_uring_sqe& sqe) {
+            io_uring_prep_recv(&sqe, fd, room.data(), room.size(), 0);
+        };
+        CHECK((co_await uring(receive).within(5ms)).error() == errc::timed_out);
+        const auto wait = [&]() -> task<std::error_code> {
+            co_return (co_await uring(receive)).error();
+        };
+        for (int turns = -1; turns < 4; ++turns)
+            CHECK((co_await net::cancelled_after(turns, wait)) == errc::cancelled);
+        CHECK(both.client.send("after all"));
+        CHECK((co_await uring(receive).or_stop()).value() == 9);
+        c.request_stop();
+        CHECK((co_await uring(receive).or_stop()).error() == errc::stopping);
+    });
+}
+
+TEST_CASE("an operation of several answers ends with the last and gives the first") {
+    each_ring([](core&) -> task<> {
+        auto both = co_await flavours::connected();
+        const auto bytes = net::pattern(5000);
+        const int fd = both.client.native_handle();
+        // Zero-copy: one answer for the bytes, one that says the memory is free.
+        const auto sent = co_await uring([&](io_uring_sqe& sqe) {
+            io_uring_prep_send_zc(&sqe, fd, bytes.data(), bytes.size(), MSG_WAITALL, 0);
+        });
+        if (!sent && sent.error() == std::errc::invalid_argument) co_return;  // before Linux 6.0
+        CHECK(sent.value() == 5000);
+        const auto received = co_await net::receive(both.server, bytes.size());
+        CHECK(received == bytes);
+        const int other = both.server.native_handle();
+        const auto poll_all = [&](io_uring_sqe& sqe) {
+            io_uring_prep_poll_multishot(&sqe, other, POLLIN);
+        };
+        auto wait = [&]() -> task<std::error_code> {
+            co_return (co_await uring(poll_all).within(30ms)).error();
+        };
+        auto send = [&]() -> task<> {
+            for (int i = 0; i < 3; ++i) {
+                CHECK(co_await both.client.send_all("x"));
+                std::ignore = co_await sleep_for(1ms);
+            }
+        };
+        const auto [error, none] = co_await all_of(wait(), send());
+        static_cast<void>(none);
+        CHECK_FALSE(error);  // events came before the limit, and the first one is the answer
+    });
+}
