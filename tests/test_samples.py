@@ -620,6 +620,34 @@ def idle_time_out(backend):
     return f"ended after {ended:.2f} s of {limit:g} s; the busy one stayed"
 
 
+def resident(pid: int) -> int:
+    with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as rollup:
+        return next(int(line.split()[1]) * 1024 for line in rollup if line.startswith("Rss:"))
+
+
+@case(BOTH)
+def idle_memory(backend):
+    """An idle session holds its frame and its stream's record, and no buffer."""
+    if SCALE > 1:
+        return "skipped: a sanitizer's own memory would be counted"
+    few, many, most = 200, 800, 704
+    with server(backend) as s:
+        open_ones = []
+        at_few = 0
+        while len(open_ones) < few + many:
+            if len(open_ones) == few:
+                at_few = resident(s.pid)
+            open_ones.append(s.connect())
+            echo(open_ones[-1], b"once, then idle")
+        each = (resident(s.pid) - at_few) / many
+        expect(each <= most, f"{each:.0f} bytes of memory for an idle session, more than {most}")
+        for c in open_ones:
+            c.close()
+        s.stop()
+        s.expect_quiet()
+    return f"{each:.0f} bytes for an idle session"
+
+
 @case(BOTH)
 def out_of_descriptors(backend):
     def few_files():

@@ -23,8 +23,9 @@ constexpr bool may_recycle = true;
 constexpr bool may_recycle = true;
 #endif
 
-constexpr std::size_t step = 64;
-constexpr std::size_t classes = 4096 / step;
+// Class k holds 16 k + 8 bytes, since the heap's own blocks are 16 k bytes with 8 of its own.
+constexpr std::size_t step = 16;
+constexpr std::size_t classes = 4096 / step + 1;
 constexpr std::size_t bytes_kept = 256 * 1024;
 
 struct free_frame {
@@ -41,7 +42,8 @@ struct cache {
 };
 thread_local constinit cache frames{};
 
-constexpr std::size_t class_of(std::size_t size) noexcept { return (size - 1) / step; }
+constexpr std::size_t class_of(std::size_t size) noexcept { return (size + 7) / step; }
+constexpr std::size_t size_of(std::size_t index) noexcept { return index * step + 8; }
 
 }  // namespace
 
@@ -55,7 +57,7 @@ void* allocate(std::size_t size) {
             --list.count;
             return taken;
         }
-        size = (index + 1) * step;
+        size = size_of(index);
     }
     ++frames.from_heap;
     return ::operator new(size);
@@ -65,7 +67,7 @@ void release(void* memory, std::size_t size) noexcept {
     const std::size_t index = class_of(size);
     if (may_recycle && frames.on && index < classes) {
         free_list& list = frames.lists[index];
-        if (list.count < bytes_kept / ((index + 1) * step)) {
+        if (list.count < bytes_kept / size_of(index)) {
             list.first = new (memory) free_frame{list.first};
             ++list.count;
             return;

@@ -99,9 +99,10 @@ bool operation<Op>::start_with_extras(core& c, cancel_scope& context) noexcept {
         return answer >= 0 && answered_at_once(c);
     }
     if (!self().start(c, context)) return false;
+    const std::uint64_t limit_ns = room_.limit_ns;
     auto& made = *new (&room_.extras) detail::wait_extras(*this);
     extras |= waiting_with_them;
-    if ((extras & has_limit) != 0) c.timers().arm_after(made, limit_ns_);
+    if ((extras & has_limit) != 0) c.timers().arm_after(made, limit_ns);
     if ((extras & ends_at_stop) != 0) c.stop_waiters().push_back(made.stop);
     return true;
 }

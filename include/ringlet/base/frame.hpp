@@ -6,7 +6,7 @@
 
 namespace ringlet::frame {
 
-/// Memory for coroutine frames: on a core's thread from free lists by size (steps of 64 bytes up to
+/// Memory for coroutine frames: on a core's thread from free lists by size (steps of 16 bytes up to
 /// 4 KiB), elsewhere and under AddressSanitizer from the heap, so that a use after the end is seen.
 /// A list keeps at most 256 KiB; what is beyond goes back to the heap.
 [[nodiscard]] void* allocate(std::size_t size);

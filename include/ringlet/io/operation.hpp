@@ -48,7 +48,7 @@ public:
     operation() noexcept : completion(kind_) {}
     operation(operation&& unstarted) noexcept : operation() {
         extras = unstarted.extras;
-        if (extras != 0) limit_ns_ = unstarted.limit_ns_;
+        if (extras != 0) room_.limit_ns = unstarted.room_.limit_ns;
     }
     ~operation() {
         RINGLET_DEBUG_CHECK(at == phase::idle || at == phase::ready,
@@ -80,7 +80,7 @@ public:
 
     /// The same with a time limit: errc::timed_out when it passes first. Costs no system call.
     [[nodiscard]] Op&& within(nanoseconds limit) && noexcept {
-        limit_ns_ = limit.count() > 0 ? static_cast<std::uint64_t>(limit.count()) : 0;
+        room_.limit_ns = limit.count() > 0 ? static_cast<std::uint64_t>(limit.count()) : 0;
         extras |= has_limit;
         return std::move(self());
     }
@@ -88,7 +88,7 @@ public:
     /// be had at once: for the place where a session waits for its next request, so that it
     /// finishes what it has received and then ends.
     [[nodiscard]] Op&& or_stop() && noexcept {
-        if (extras == 0) limit_ns_ = 0;
+        if (extras == 0) room_.limit_ns = 0;
         extras |= ends_at_stop;
         return std::move(self());
     }
@@ -171,9 +171,9 @@ private:
     union room {
         room() noexcept {}
         ~room() {}
-        detail::wait_extras extras;
+        std::uint64_t limit_ns;      // from within() or or_stop() to the start
+        detail::wait_extras extras;  // while it waits
     };
-    std::uint64_t limit_ns_;  // has a value with extras only
     room room_;
 };
 
