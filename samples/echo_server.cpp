@@ -108,6 +108,8 @@ settings read_command_line(int argc, char** argv) {
                 "each core accepts for itself (default), or core 0 deals out in turn");
     line.choice("receive", {"auto", "multishot", "readiness"}, receive,
                 "how io_uring receives: each session by its message sizes (default), or pinned");
+    line.number("direct-descriptors", set.run.core.direct_descriptors, 0, 10'000'000,
+                "slots of io_uring's own table for connections; 0: plain descriptors (default)");
     line.parse(argc, argv);
     if (set.idle == 0s) set.idle = for_ever;
     if (set.max_connections != 0 && set.max_connections < set.run.cores)

@@ -11,26 +11,29 @@
 #include <string>
 #include <utility>
 
-/// One test body over every flavour of loop: io_uring with deferred task work, io_uring plain, and
-/// epoll. A flavour that this kernel refuses is skipped with a message, never passed over silently.
+/// One test body over every flavour of loop: io_uring with deferred task work, the same with direct
+/// descriptors, io_uring plain, and epoll. A flavour that this kernel refuses is skipped with a message, never passed over silently.
 namespace flavours {
 
 struct flavour {
     const char* name;
     ringlet::backend backend;
     ringlet::ring_flavour ring;
+    unsigned direct_descriptors;
 };
 
-inline constexpr std::array<flavour, 3> all{{
-    {"io_uring deferred", ringlet::backend::uring, ringlet::ring_flavour::deferred},
-    {"io_uring plain", ringlet::backend::uring, ringlet::ring_flavour::plain},
-    {"epoll", ringlet::backend::epoll, ringlet::ring_flavour::best},
+inline constexpr std::array<flavour, 4> all{{
+    {"io_uring deferred", ringlet::backend::uring, ringlet::ring_flavour::deferred, 0},
+    {"io_uring direct", ringlet::backend::uring, ringlet::ring_flavour::deferred, 8192},
+    {"io_uring plain", ringlet::backend::uring, ringlet::ring_flavour::plain, 0},
+    {"epoll", ringlet::backend::epoll, ringlet::ring_flavour::best, 0},
 }};
 
 inline ringlet::core_options options_of(const flavour& f) {
     ringlet::core_options options;
     options.backend = f.backend;
     options.flavour = f.ring;
+    options.direct_descriptors = f.direct_descriptors;
     return options;
 }
 

@@ -245,7 +245,7 @@ TEST_CASE("a stop ends waits marked or_stop() but not before what has come is re
             CHECK(co_await both.client.send_all("first "));
             co_await yield();
             // In the socket, and no turn of the loop between it and the stop.
-            REQUIRE(::send(both.client.native_handle(), "second", 6, MSG_NOSIGNAL) == 6);
+            REQUIRE(::send(both.client.duplicate()->get(), "second", 6, MSG_NOSIGNAL) == 6);
             c.request_stop();
         });
         CHECK(received == "first second");
@@ -254,7 +254,7 @@ TEST_CASE("a stop ends waits marked or_stop() but not before what has come is re
         CHECK(told);
         CHECK(stop_requested());
         // Later waits end at once, and still give what is there.
-        REQUIRE(::send(both.client.native_handle(), "third", 5, MSG_NOSIGNAL) == 5);
+        REQUIRE(::send(both.client.duplicate()->get(), "third", 5, MSG_NOSIGNAL) == 5);
         const auto got = co_await both.server.recv(room).or_stop();
         REQUIRE(got);
         CHECK(*got == 5);

@@ -161,7 +161,7 @@ TEST_CASE("stop() ends listeners and idle sessions, which answer what they had r
                       s.start(session());
                       s.start(wait_for_stop(end));
                       co_await yield();
-                      REQUIRE(::send(both.client.native_handle(), "last words", 10, 0) == 10);
+                      REQUIRE(::send(both.client.duplicate()->get(), "last words", 10, 0) == 10);
                       stop();
                   });
                   std::array<std::byte, 64> room{};

@@ -54,10 +54,7 @@ task<> send_in_pieces(tcp_stream& to, std::span<const std::byte> bytes, std::siz
 }
 
 int option(const tcp_stream& s, int level, int name) {
-    int value = 0;
-    socklen_t size = sizeof value;
-    REQUIRE(::getsockopt(s.native_handle(), level, name, &value, &size) == 0);
-    return value;
+    return s.option(level, name).value();
 }
 
 }  // namespace
@@ -174,9 +171,10 @@ TEST_CASE("urgent data ends a read early and yet no later byte is missed") {
         co_await with_scope([&](scope& s) -> task<> {
             s.start(receiver());
             co_await yield();
-            REQUIRE(::send(both.client.native_handle(), "ab", 2, 0) == 2);
-            REQUIRE(::send(both.client.native_handle(), "!", 1, MSG_OOB) == 1);
-            REQUIRE(::send(both.client.native_handle(), "cdef", 4, 0) == 4);
+            const unique_fd client = both.client.duplicate().value();
+            REQUIRE(::send(client.get(), "ab", 2, 0) == 2);
+            REQUIRE(::send(client.get(), "!", 1, MSG_OOB) == 1);
+            REQUIRE(::send(client.get(), "cdef", 4, 0) == 4);
             CHECK(both.client.try_shutdown_send());
         });
         const std::string_view got(reinterpret_cast<const char*>(received.data()), received.size());

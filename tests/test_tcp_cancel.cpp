@@ -391,10 +391,37 @@ TEST_CASE("a listener that goes away while nobody waits takes its connections wi
             for (int i = 0; i < 3; ++i) co_await yield();
         }
         CHECK(co_await comes_to_rest(c, 0));
+        co_await yield();  // direct descriptors are closed with the turn
         for (const auto& client : clients) {
             CHECK(client.connected());
             CHECK(client.recv(1).empty());  // an end or a reset, not a hang
         }
+    });
+}
+
+TEST_CASE("a listener closed in the turn that armed it takes nothing from the next of its number") {
+    flavours::each_task([](core& c) -> task<> {
+        auto first = tcp_listener::bind("127.0.0.1:0").value();
+        std::error_code end;
+        bool served = false;
+        auto wait = [&]() -> task<> { end = (co_await first.next()).error(); };
+        auto replace = [&]() -> task<> {
+            first.close();  // its accept has not been submitted
+            auto second = tcp_listener::bind("127.0.0.1:0").value();
+            const net::plain_client client(second.local_name());
+            auto next = [&]() -> task<bool> { co_return static_cast<bool>(co_await second.next()); };
+            auto work = next();
+            served = (co_await with_deadline(std::chrono::seconds(10), std::move(work)))
+                         .value_or(false);
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(wait());
+            s.start(replace());
+            co_return;
+        });
+        CHECK(end == errc::cancelled);
+        CHECK(served);
+        CHECK(co_await comes_to_rest(c, 0));
     });
 }
 

@@ -64,10 +64,10 @@ TEST_CASE("the kernel's errors come as they are") {
 TEST_CASE("a time limit, a cancellation and a stop end it; its memory is free then") {
     each_ring([](core& c) -> task<> {
         auto both = co_await net::half_connected();
-        const int fd = both.server.native_handle();
         std::array<char, 16> room{};
         const auto receive = [&](io_uring_sqe& sqe) {
-            io_uring_prep_recv(&sqe, fd, room.data(), room.size(), 0);
+            io_uring_prep_recv(&sqe, -1, room.data(), room.size(), 0);
+            both.server.aim(sqe);
         };
         CHECK((co_await uring(receive).within(5ms)).error() == errc::timed_out);
         const auto wait = [&]() -> task<std::error_code> {
@@ -86,18 +86,18 @@ TEST_CASE("an operation of several answers ends with the last and gives the firs
     each_ring([](core&) -> task<> {
         auto both = co_await flavours::connected();
         const auto bytes = net::pattern(5000);
-        const int fd = both.client.native_handle();
         // Zero-copy: one answer for the bytes, one that says the memory is free.
         const auto sent = co_await uring([&](io_uring_sqe& sqe) {
-            io_uring_prep_send_zc(&sqe, fd, bytes.data(), bytes.size(), MSG_WAITALL, 0);
+            io_uring_prep_send_zc(&sqe, -1, bytes.data(), bytes.size(), MSG_WAITALL, 0);
+            both.client.aim(sqe);
         });
         if (!sent && sent.error() == std::errc::invalid_argument) co_return;  // before Linux 6.0
         CHECK(sent.value() == 5000);
         const auto received = co_await net::receive(both.server, bytes.size());
         CHECK(received == bytes);
-        const int other = both.server.native_handle();
         const auto poll_all = [&](io_uring_sqe& sqe) {
-            io_uring_prep_poll_multishot(&sqe, other, POLLIN);
+            io_uring_prep_poll_multishot(&sqe, -1, POLLIN);
+            both.server.aim(sqe);
         };
         auto wait = [&]() -> task<std::error_code> {
             co_return (co_await uring(poll_all).within(30ms)).error();

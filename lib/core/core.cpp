@@ -59,7 +59,8 @@ kernel::ring::setup ring_setup(const core_options& o) noexcept {
             .submission_entries = o.ring_entries,
             .completion_entries = o.completion_entries,
             .bounded_workers = o.bounded_workers,
-            .unbounded_workers = o.unbounded_workers};
+            .unbounded_workers = o.unbounded_workers,
+            .direct_descriptors = o.direct_descriptors};
 }
 
 /// How long the kernel may take over I/O in flight before a virtual clock jumps.
@@ -158,6 +159,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
             made->ring_->drain = [](void* c) noexcept { static_cast<core*>(c)->reap_ring(); };
             made->bell_completion_.answer = bell;
             arm_bell(*made, made->bell_completion_, bell);
+            made->direct_ = made->ring_->direct_slots() > 0;
         }
     } else {
         made->poller_ = kernel::poller::make(error);
@@ -346,6 +348,7 @@ void core::reap_ring() noexcept {
                 break;
             case kernel::tag::many: c->kind->answered(*this, *c, res, flags); break;
             case kernel::tag::nobody: break;
+            case kernel::tag::call: break;
         }
     });
 }

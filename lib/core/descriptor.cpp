@@ -5,9 +5,11 @@
 
 #include <ringlet/core/core.hpp>
 
+#include <core/direct.hpp>
 #include <kernel/poller.hpp>
 #include <kernel/sys.hpp>
 
+#include <algorithm>
 #include <new>
 
 namespace ringlet {
@@ -24,8 +26,17 @@ void descriptor::wake_closer() noexcept {
 
 multishot_recv::multishot_recv() noexcept : completion(at_rest) {}
 
+void close_file(core& c, int file) noexcept {
+    if ((file & direct_bit) == 0) {
+        sys::close(file);
+    } else {
+        c.ring()->close_direct(static_cast<unsigned>(file & ~direct_bit));
+    }
+}
+
 void descriptor::open(int opened) noexcept {
-    fd = opened;
+    fd = opened & ~direct_bit;
+    sqe_flags = (opened & direct_bit) != 0 ? IOSQE_FIXED_FILE : 0;
     registered = closing = bulk = false;
     readable = writable = trust_short = true;
     bulk_score = 0;
@@ -59,7 +70,7 @@ bool descriptor_pool::grow() noexcept {
 }
 
 owned_descriptor::owned_descriptor(int fd) noexcept : descriptor_(here().descriptors().take(fd)) {
-    if (descriptor_ == nullptr) sys::close(fd);
+    if (descriptor_ == nullptr) close_file(here(), fd);
 }
 
 /// Out of the loop's sight; true when the record is still the ring's.
@@ -81,9 +92,14 @@ int owned_descriptor::release() noexcept {
                   "a stream that is being read by chunks() was given up: what the ring receives "
                   "meanwhile would be lost; read it with recv() until then");
     core& c = here();
-    static_cast<void>(withdraw(c, *descriptor_));
-    const int fd = descriptor_->fd;
-    c.descriptors().give_back(*std::exchange(descriptor_, nullptr));
+    descriptor& d = *std::exchange(descriptor_, nullptr);
+    static_cast<void>(withdraw(c, d));
+    int fd = d.fd;
+    if (d.direct()) {
+        fd = std::max(installed(c, d), -1);
+        c.ring()->close_direct(static_cast<unsigned>(d.fd));
+    }
+    c.descriptors().give_back(d);
     return fd;
 }
 
@@ -91,7 +107,12 @@ void owned_descriptor::close_now() noexcept {
     core& c = here();
     descriptor& d = *std::exchange(descriptor_, nullptr);
     const bool still_armed = withdraw(c, d);
-    sys::close(d.fd);
+    if (d.direct()) {
+        c.ring()->close_direct(static_cast<unsigned>(d.fd));
+    } else {
+        if (still_armed) c.ring()->submit_before_close();
+        sys::close(d.fd);
+    }
     c.descriptors().closed();
     if (!still_armed) c.descriptors().recycle(d);
 }

@@ -3,6 +3,7 @@
 
 #include <io/acceptor.hpp>
 
+#include <core/direct.hpp>
 #include <io/socket.hpp>
 #include <io/start.hpp>
 #include <kernel/sys.hpp>
@@ -19,6 +20,13 @@ namespace {
 constexpr std::uint64_t first_pause_ns = 10'000'000;
 constexpr std::uint64_t longest_pause_ns = 320'000'000;
 constexpr std::uint64_t told_every_ns = 1'000'000'000;
+
+void prepare_accept(io_uring_sqe& sqe, int fd, bool direct) noexcept {
+    // SOCK_CLOEXEC is refused for a slot. (io_uring_prep_accept_direct() of liburing 2.3 turns
+    // IORING_FILE_INDEX_ALLOC into 0, which means no slot.)
+    io_uring_prep_accept(&sqe, fd, nullptr, nullptr, direct ? 0 : SOCK_CLOEXEC);
+    if (direct) sqe.file_index = IORING_FILE_INDEX_ALLOC;
+}
 
 /// A connection that failed before it was ours: the next one may be fine (accept(2)).
 bool concerns_one_connection(int error) noexcept {
@@ -44,7 +52,9 @@ acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
       socket_(std::move(socket)),
       local_(local),
       options_(options),
-      shared_(shared) {
+      shared_(shared),
+      // A slot of this ring's table is of no use to another core.
+      direct_(home.direct() && shared == nullptr) {
     options_.ready_limit = std::max(options_.ready_limit, 1U);
     if (shared_ != nullptr) {
         shared_->listeners[program::this_core] = this;
@@ -59,7 +69,7 @@ acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
 
 acceptor::~acceptor() {
     stop_node_.unlink_if_linked();
-    for (const int fd : ready_) sys::close(fd);
+    for (const int file : ready_) close_file(home_, file);
     leave();
 }
 
@@ -166,18 +176,28 @@ int acceptor::edge(completion& self) noexcept {
 
 void acceptor::arm() noexcept {
     if (armed_ || retired_ || ended_ || !socket_ || pause_.linked() || home_.ring() == nullptr) return;
+    set_slots_aside();
     io_uring_sqe& sqe = home_.ring()->take();
+    prepare_accept(sqe, (*socket_).fd, set_aside_ > 0);
     // No room for the peer's address: the next connection of a multishot accept would overwrite it.
-    if (multishot_) {
-        io_uring_prep_multishot_accept(&sqe, (*socket_).fd, nullptr, nullptr, SOCK_CLOEXEC);
-    } else {
-        io_uring_prep_accept(&sqe, (*socket_).fd, nullptr, nullptr, SOCK_CLOEXEC);
-    }
+    const bool many = multishot_ && set_aside_ != 1;
+    if (many) sqe.ioprio |= IORING_ACCEPT_MULTISHOT;
     io_uring_sqe_set_data64(&sqe, user_data(*this, kernel::tag::many));
     armed_ = true;
     disarming_ = false;
     at = phase::ring;
     ++home_.in_flight;
+}
+
+/// A connection that finds no slot is closed by the kernel, and a multishot accept takes all that is
+/// in the backlog: it needs as many slots, or else one is accepted at a time. With none left plain
+/// descriptors are accepted.
+void acceptor::set_slots_aside() noexcept {
+    kernel::ring& ring = *home_.ring();
+    if (!direct_ || ring.direct_left() == 0) return;
+    const auto burst = static_cast<unsigned>(std::max(options_.backlog, 1)) + options_.ready_limit;
+    set_aside_ = multishot_ && ring.direct_left() > burst ? burst : 1;
+    ring.take_direct(set_aside_);
 }
 
 void acceptor::disarm() noexcept {
@@ -190,9 +210,15 @@ void acceptor::ring_answered(core& c, completion& self, int result, std::uint32_
     auto& a = static_cast<acceptor&>(self);
     if (result >= 0) {
         a.pause_ns_ = 0;
-        a.arrived(result);
+        const bool direct = a.set_aside_ > 0;
+        if (direct) c.ring()->take_direct(1);
+        a.arrived(direct ? result | direct_bit : result);
     }
-    if ((flags & IORING_CQE_F_MORE) != 0) return;
+    if ((flags & IORING_CQE_F_MORE) != 0) {
+        if (a.set_aside_ > 0 && c.ring()->direct_left() == 0) a.disarm();
+        return;
+    }
+    c.ring()->untake_direct(std::exchange(a.set_aside_, 0));
     a.armed_ = false;
     a.at = phase::idle;
     --c.in_flight;
@@ -207,7 +233,7 @@ void acceptor::ring_answered(core& c, completion& self, int result, std::uint32_
 
 void acceptor::arrived(int fd) noexcept {
     if (retired_) {
-        sys::close(fd);
+        close_file(home_, fd);
     } else if (shared_ == nullptr || !deal_out(fd)) {
         deliver(fd);
     }
@@ -306,6 +332,7 @@ void acceptor::retire() noexcept {
     if (armed_) {
         disarm();
         // The ring holds the socket until it has answered; shutdown(2) gives the port back now.
+        home_.ring()->submit_before_close();
         static_cast<void>(sys::shutdown((*socket_).fd, SHUT_RDWR));
         socket_.reset();
         return;
@@ -354,14 +381,19 @@ result<tcp_stream> next_op::await_resume() noexcept {
 descriptor& accept_op::target() const noexcept { return acceptor_->socket(); }
 void accept_op::prepare(io_uring_sqe& sqe) noexcept {
     RINGLET_CHECK(!acceptor_->in_use(), "accept() was used on a listener that next() is used on");
-    io_uring_prep_accept(&sqe, acceptor_->socket().fd, nullptr, nullptr, SOCK_CLOEXEC);
+    core& c = here();
+    into_table_ = c.direct() && c.ring()->direct_left() > 0;
+    if (into_table_) c.ring()->take_direct(1);
+    prepare_accept(sqe, acceptor_->socket().fd, into_table_);
 }
 int accept_op::attempt() noexcept {
+    if (std::exchange(into_table_, false)) here().ring()->untake_direct(1);
     return sys::accept(acceptor_->socket().fd, nonblocking(here()));
 }
 result<tcp_stream> accept_op::finish(int answer) noexcept {
+    if (answer < 0 && into_table_) here().ring()->untake_direct(1);
     if (answer < 0) return answer::to_error(answer);
-    return adopted(answer);
+    return adopted(into_table_ ? answer | direct_bit : answer);
 }
 
 template class operation<accept_op>;

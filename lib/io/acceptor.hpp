@@ -64,6 +64,7 @@ private:
     void leave() noexcept;
     [[nodiscard]] int try_accept() noexcept;
     void arm() noexcept;
+    void set_slots_aside() noexcept;
     void disarm() noexcept;
     void arrived(int fd) noexcept;
     void deliver(int fd) noexcept;
@@ -82,6 +83,8 @@ private:
     std::deque<int> ready_;  // at most ready_limit and what one burst of answers brings
     bool armed_ = false;     // the ring has an accept of ours
     bool multishot_ = true;
+    bool direct_;            // accepts into the ring's table
+    unsigned set_aside_ = 0;  // slots of it, for what an armed accept may bring
     bool disarming_ = false;
     bool ended_ = false;     // by a stop
     bool retired_ = false;

@@ -5,6 +5,7 @@
 
 #include <ringlet/io/tcp_stream.hpp>
 
+#include <io/plain.hpp>
 #include <io/socket.hpp>
 #include <io/start.hpp>
 #include <kernel/sys.hpp>
@@ -15,11 +16,14 @@ connect_op::connect_op(const address& peer, const stream_options& options) noexc
     : peer_(peer), options_(options) {}
 
 int connect_op::open() noexcept {
-    const int fd = sys::socket(peer_.family(), nonblocking(here()));
-    if (fd < 0) return fd;
-    socket_ = owned_descriptor(fd);
+    core& c = here();
+    const bool direct = c.direct() && c.ring()->direct_left() > 0;
+    const int file = direct ? direct_socket(c, peer_.family())
+                            : sys::socket(peer_.family(), nonblocking(c));
+    if (file < 0) return file;
+    socket_ = owned_descriptor(file);
     if (!socket_) return -ENOMEM;
-    return apply(options_, fd);
+    return plain(*socket_).then([this](int fd) { return apply(options_, fd); });
 }
 
 void connect_op::prepare(io_uring_sqe& sqe) noexcept {

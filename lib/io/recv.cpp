@@ -6,7 +6,6 @@
 #include <io/recv_many.hpp>
 #include <io/socket.hpp>
 #include <io/start.hpp>
-#include <kernel/sys.hpp>
 
 namespace ringlet {
 
@@ -40,7 +39,7 @@ int recv_op::attempt() noexcept {
     descriptor& d = *descriptor_;
     if (!many::at_rest(d.many)) [[unlikely]] return attempt_beside_chunks(here());
     if (!d.readable) return -EAGAIN;
-    const int got = sys::recv(d.fd, room_, capped(size_));
+    const int got = recv_now(d, room_, capped(size_));
     // After a short read the socket was empty; what comes later makes an edge, so the call that
     // would only say EAGAIN is saved.
     if (got == -EAGAIN) {

@@ -5,8 +5,8 @@
 
 #include <core/buffer_pool.hpp>
 #include <io/recv_many.hpp>
+#include <io/socket.hpp>
 #include <io/start.hpp>
-#include <kernel/sys.hpp>
 
 #include <poll.h>
 
@@ -67,7 +67,7 @@ int recv_chunk_op::attempt_by_hand(core& c) noexcept {
         pool.wait(d, buffer_pool::taker::hand, many::again);
         return -EAGAIN;
     }
-    const int got = sys::recv(d.fd, room.data, room.size);
+    const int got = recv_now(d, room.data, room.size);
     if (got <= 0) {
         if (got == -EAGAIN) d.readable = false;
         pool.give_back(room.id);

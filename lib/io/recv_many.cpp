@@ -160,7 +160,7 @@ void arm(core& c, descriptor& d) noexcept {
     ++c.in_flight;
     io_uring_sqe& sqe = c.ring()->take();
     io_uring_prep_recv_multishot(&sqe, d.fd, nullptr, 0, 0);
-    sqe.flags |= IOSQE_BUFFER_SELECT;
+    sqe.flags |= IOSQE_BUFFER_SELECT | d.sqe_flags;
     sqe.buf_group = kernel::ring::buffer_group;
     io_uring_sqe_set_data64(&sqe, user_data(m, kernel::tag::many));
 }

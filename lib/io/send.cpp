@@ -5,7 +5,6 @@
 
 #include <io/socket.hpp>
 #include <io/start.hpp>
-#include <kernel/sys.hpp>
 
 #include <sys/uio.h>
 
@@ -21,7 +20,7 @@ namespace {
 /// One try; a short one has filled the socket's buffer, and an edge will say when it has room.
 int try_send(descriptor& d, const std::byte* data, std::size_t size) noexcept {
     if (!d.writable) return -EAGAIN;
-    const int sent = sys::send(d.fd, data, capped(size));
+    const int sent = send_now(d, data, capped(size));
     if (sent == -EAGAIN || (sent >= 0 && static_cast<std::size_t>(sent) < size)) d.writable = false;
     return sent;
 }
@@ -73,7 +72,7 @@ void send_gathered_op::prepare(io_uring_sqe& sqe) noexcept {
 int send_gathered_op::attempt() noexcept {
     descriptor& d = *descriptor_;
     if (!d.writable) return -EAGAIN;
-    int sent = sys::sendmsg(d.fd, static_cast<msghdr*>(message()));
+    int sent = sendmsg_now(d, static_cast<msghdr*>(message()));
     if (sent >= 0) sent = advance(sent);
     if (sent == -EAGAIN) d.writable = false;
     return sent;

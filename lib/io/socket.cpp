@@ -3,12 +3,47 @@
 
 #include <io/socket.hpp>
 
-#include <kernel/sys.hpp>
+#include <core/direct.hpp>
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
 namespace ringlet {
+
+namespace {
+template <class Prepare>
+int call_on(const descriptor& d, Prepare prepare) noexcept {
+    return here().ring()->call([&](io_uring_sqe& sqe) {
+        prepare(sqe);
+        sqe.flags |= d.sqe_flags;
+    });
+}
+}  // namespace
+
+int direct_recv(const descriptor& d, void* room, std::size_t size) noexcept {
+    return call_on(d, [&](io_uring_sqe& sqe) {
+        io_uring_prep_recv(&sqe, d.fd, room, size, MSG_DONTWAIT);
+    });
+}
+int direct_send(const descriptor& d, const void* data, std::size_t size) noexcept {
+    return call_on(d, [&](io_uring_sqe& sqe) {
+        io_uring_prep_send(&sqe, d.fd, data, size, MSG_DONTWAIT | MSG_NOSIGNAL);
+    });
+}
+int direct_sendmsg(const descriptor& d, const msghdr* message) noexcept {
+    return call_on(d, [&](io_uring_sqe& sqe) {
+        io_uring_prep_sendmsg(&sqe, d.fd, message, MSG_DONTWAIT | MSG_NOSIGNAL);
+    });
+}
+
+int direct_socket(core& c, int family) noexcept {
+    const int slot = c.ring()->call([&](io_uring_sqe& sqe) {
+        io_uring_prep_socket_direct_alloc(&sqe, family, SOCK_STREAM, 0, 0);
+    });
+    if (slot < 0) return slot;
+    c.ring()->take_direct(1);
+    return slot | direct_bit;
+}
 
 int apply(const stream_options& options, int fd) noexcept {
     int error = 0;

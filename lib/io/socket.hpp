@@ -3,9 +3,14 @@
 #pragma once
 
 #include <ringlet/core/core.hpp>
+#include <ringlet/core/descriptor.hpp>
 #include <ringlet/io/tcp_options.hpp>
 
+#include <kernel/sys.hpp>
+
 #include <cstddef>
+
+struct msghdr;
 
 namespace ringlet {
 
@@ -19,6 +24,24 @@ namespace ringlet {
     constexpr std::size_t most = 1U << 30;
     return size < most ? size : most;
 }
+
+// Tried at once, never waiting, whichever table the socket is in.
+[[nodiscard]] int direct_recv(const descriptor& d, void* room, std::size_t size) noexcept;
+[[nodiscard]] int direct_send(const descriptor& d, const void* data, std::size_t size) noexcept;
+[[nodiscard]] int direct_sendmsg(const descriptor& d, const msghdr* message) noexcept;
+[[nodiscard]] inline int recv_now(const descriptor& d, void* room, std::size_t size) noexcept {
+    return d.direct() ? direct_recv(d, room, size) : sys::recv(d.fd, room, size);
+}
+[[nodiscard]] inline int send_now(const descriptor& d, const void* data,
+                                  std::size_t size) noexcept {
+    return d.direct() ? direct_send(d, data, size) : sys::send(d.fd, data, size);
+}
+[[nodiscard]] inline int sendmsg_now(const descriptor& d, const msghdr* message) noexcept {
+    return d.direct() ? direct_sendmsg(d, message) : sys::sendmsg(d.fd, message);
+}
+
+/// A socket in the ring's own table, with the direct_bit; or -errno.
+[[nodiscard]] int direct_socket(core& c, int family) noexcept;
 
 /// Applies the options to a socket; 0 or -errno.
 [[nodiscard]] int apply(const stream_options& options, int fd) noexcept;

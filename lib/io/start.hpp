@@ -66,6 +66,7 @@ struct kind_of {
         op.at = completion::phase::ring;
         io_uring_sqe& sqe = c.ring()->take();
         op.prepare(sqe);
+        if constexpr (has_seat<Op>) sqe.flags |= op.target().sqe_flags;
         io_uring_sqe_set_data64(&sqe, user_data(op, tag));
     }
     /// For the ring's answer, or for a buffer of the pool.

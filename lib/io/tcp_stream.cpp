@@ -3,6 +3,7 @@
 
 #include <ringlet/io/tcp_stream.hpp>
 
+#include <io/plain.hpp>
 #include <kernel/sys.hpp>
 
 #include <netinet/in.h>
@@ -22,31 +23,56 @@ result<address> as_address(int answer, const sockaddr_storage& name, unsigned si
 }  // namespace
 
 result<void> tcp_stream::try_shutdown_send() noexcept {
-    return as_result(sys::shutdown((*socket_).fd, SHUT_WR));
+    return as_result(plain(*socket_).then([](int fd) { return sys::shutdown(fd, SHUT_WR); }));
 }
 result<void> tcp_stream::try_shutdown_receive() noexcept {
-    return as_result(sys::shutdown((*socket_).fd, SHUT_RD));
+    return as_result(plain(*socket_).then([](int fd) { return sys::shutdown(fd, SHUT_RD); }));
 }
 void tcp_stream::abort() noexcept {
     const linger at_once{.l_onoff = 1, .l_linger = 0};
-    static_cast<void>(
-        sys::set_option((*socket_).fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once));
+    static_cast<void>(plain(*socket_).then([&](int fd) {
+        return sys::set_option(fd, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    }));
     socket_.reset();
 }
 result<address> tcp_stream::peer_name() const noexcept {
     sockaddr_storage name{};
     unsigned size = sizeof name;
-    const int answer = sys::peer_name((*socket_).fd, &name, size);
+    const int answer =
+        plain(*socket_).then([&](int fd) { return sys::peer_name(fd, &name, size); });
     return as_address(answer, name, size);
 }
 result<address> tcp_stream::local_name() const noexcept {
     sockaddr_storage name{};
     unsigned size = sizeof name;
-    const int answer = sys::local_name((*socket_).fd, &name, size);
+    const int answer =
+        plain(*socket_).then([&](int fd) { return sys::local_name(fd, &name, size); });
     return as_address(answer, name, size);
 }
+result<unique_fd> tcp_stream::duplicate() const noexcept {
+    const descriptor& d = *socket_;
+    const int fd = d.direct() ? installed(here(), d) : sys::duplicate(d.fd);
+    if (fd < 0) return answer::to_error(fd);
+    return unique_fd(fd);
+}
+void tcp_stream::aim(io_uring_sqe& prepared) const noexcept {
+    const descriptor& d = *socket_;
+    prepared.fd = d.fd;
+    prepared.flags |= d.sqe_flags;
+}
+result<int> tcp_stream::option(int level, int name) const noexcept {
+    int value = 0;
+    const int answer = plain(*socket_).then(
+        [&](int fd) { return sys::get_option(fd, level, name, value); });
+    if (answer < 0) return answer::to_error(answer);
+    return value;
+}
+result<void> tcp_stream::set_option(int level, int name, int value) noexcept {
+    return as_result(plain(*socket_).then(
+        [&](int fd) { return sys::set_option(fd, level, name, value); }));
+}
 result<void> tcp_stream::set_nodelay(bool on) noexcept {
-    return as_result(sys::set_option((*socket_).fd, IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0));
+    return set_option(IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);
 }
 
 }  // namespace ringlet

@@ -9,6 +9,7 @@ namespace ringlet::abi {
 
 inline constexpr unsigned enter_no_iowait = 1U << 7;      // Linux 6.15
 inline constexpr unsigned op_futex_wait = 51;              // Linux 6.7
+inline constexpr unsigned op_fixed_fd_install = 54;        // Linux 6.8
 inline constexpr unsigned op_bind = 56;                    // Linux 6.11
 inline constexpr unsigned feature_bundle = 1U << 14;      // Linux 6.10
 inline constexpr unsigned feature_min_timeout = 1U << 15; // Linux 6.12

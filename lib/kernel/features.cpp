@@ -26,6 +26,7 @@ constexpr by_opcode opcodes[] = {
     {"multishot receive", IORING_OP_SEND_ZC, "one receive for a whole connection (6.0)"},
     {"zero-copy send", IORING_OP_SEND_ZC, "large sends on real network cards (6.0)"},
     {"waitid, futex", abi::op_futex_wait, "not used (6.7)"},
+    {"direct descriptors", abi::op_fixed_fd_install, "sockets in a table of the ring's own (6.8)"},
     {"bind, listen", abi::op_bind, "not used (6.11)"},
 };
 

@@ -116,16 +116,84 @@ void ring::set_up_extras(const setup& options) noexcept {
     std::array<unsigned, 2> workers{options.bounded_workers, options.unbounded_workers};
     workers_capped_ = io_uring_register_iowq_max_workers(&ring_, workers.data()) == 0;
     static_cast<void>(io_uring_ring_dontfork(&ring_));
+    if (options.direct_descriptors > 0) make_table(options.direct_descriptors);
 }
 
 int ring::prove() noexcept {
+    return -call([](io_uring_sqe& sqe) { io_uring_prep_nop(&sqe); });
+}
+
+int ring::await_call() noexcept {
+    for (int answer = 0;;) {
+        const int entered = enter(1, -1, 0);
+        if (find_call(answer)) return answer;
+        const bool again = entered == 0 || entered == -EINTR || entered == -EAGAIN ||
+                           entered == -EBUSY;
+        if (!again) return entered;
+    }
+}
+
+bool ring::find_call(int& answer) noexcept {
+    const std::uint32_t tail = load_acquire(cq_tail_);
+    for (std::uint32_t i = *cq_head_; i != tail; ++i) {
+        io_uring_cqe& cqe = cqes_[i & cq_mask_];
+        if (cqe.user_data != static_cast<std::uint64_t>(tag::call)) continue;
+        answer = cqe.res;
+        cqe.user_data = static_cast<std::uint64_t>(tag::nobody);
+        return true;
+    }
+    // It may stand behind a full queue. The others are not told now: they would make calls too.
+    if (overflown()) {
+        for (std::uint32_t i = *cq_head_; i != tail; ++i) aside_.push_back(cqes_[i & cq_mask_]);
+        std::atomic_ref(*cq_head_).store(tail, std::memory_order_release);
+    }
+    return false;
+}
+
+void ring::make_table(unsigned slots) noexcept {
+    // The kernel refuses a table larger than the process may have descriptors, although the slots
+    // are none.
+    const auto most = sys::get_limit(sys::limit_kind::open_files).soft;
+    slots = static_cast<unsigned>(std::min<std::uint64_t>(slots, most));
+    direct_refusal_ = fault::injected("register_files");
+    if (direct_refusal_ == 0)
+        direct_refusal_ = -io_uring_register_files_sparse(&ring_, slots);  // Linux 5.19
+    if (direct_refusal_ != 0) return;
+    direct_refusal_ = prove_table();
+    if (direct_refusal_ == 0) {
+        direct_slots_ = slots;
+    } else {
+        io_uring_unregister_files(&ring_);
+    }
+}
+
+/// A socket in the table can be had and got out again; else direct descriptors are of no use to us.
+int ring::prove_table() noexcept {
+    const int slot = call([](io_uring_sqe& sqe) {
+        io_uring_prep_socket_direct_alloc(&sqe, AF_INET, SOCK_STREAM, 0, 0);
+    });
+    if (slot < 0) return -slot;
+    const int fd = call(
+        [&](io_uring_sqe& sqe) { prepare_install(sqe, static_cast<unsigned>(slot)); });
+    if (fd >= 0) sys::close(fd);
+    const int closed = call([&](io_uring_sqe& sqe) {
+        io_uring_prep_close_direct(&sqe, static_cast<unsigned>(slot));
+    });
+    return fd < 0 ? -fd : -closed;
+}
+
+void ring::close_direct(unsigned slot) noexcept {
     io_uring_sqe& sqe = take();
-    io_uring_prep_nop(&sqe);
-    sqe.user_data = 7;
-    const int entered = enter(1, 1'000'000'000, 0);
-    int answer = entered < 0 && entered != -EINTR && entered != -ETIME ? entered : -ETIME;
-    reap([&](std::uint64_t, int res, std::uint32_t) noexcept { answer = res; });
-    return -answer;
+    --direct_taken_;
+    io_uring_prep_close_direct(&sqe, slot);
+    sqe.user_data = static_cast<std::uint64_t>(tag::nobody);
+}
+
+/// A descriptor of the process for what is in the slot; close-on-exec.
+void ring::prepare_install(io_uring_sqe& sqe, unsigned slot) noexcept {
+    io_uring_prep_rw(static_cast<int>(abi::op_fixed_fd_install), &sqe, static_cast<int>(slot),
+                     nullptr, 0, 0);
+    sqe.flags |= IOSQE_FIXED_FILE;
 }
 
 void ring::make_room() noexcept {
@@ -140,6 +208,7 @@ void ring::make_room() noexcept {
 int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept {
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
     const unsigned to_submit = tail_ - load_acquire(sq_head_);
+    if (!aside_.empty()) wait_count = 0;
     // Without GETEVENTS a ring with deferred task work would never run it.
     unsigned flags = enter_flags_ | IORING_ENTER_GETEVENTS;
     // More than one completion is waited for only with a time limit on that: for the rest of a batch
@@ -202,6 +271,9 @@ std::string ring::describe() const {
     if (enter_flags_ & abi::enter_no_iowait) text += " no-iowait";
     if (min_wait_) text += " min-wait";
     if (workers_capped_) text += " capped-workers";
+    if (direct_slots_ > 0) text += fmt::format(" direct={}", direct_slots_);
+    if (direct_refusal_ != 0)
+        text += fmt::format(" no-direct({})", std::strerror(direct_refusal_));
     return text + fmt::format(" sq={} cq={}", sq_entries_, cq_mask_ + 1);
 }
 

@@ -10,6 +10,8 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace ringlet::kernel {
 
@@ -18,6 +20,7 @@ enum class tag : std::uint64_t {
     completion = 0,  ///< a completion with one answer
     many = 1,        ///< a completion whose kind takes the answer (several may come)
     nobody = 2,      ///< an answer nobody waits for: a cancel request's
+    call = 3,        ///< the answer of ring::call(), which is waited for on the spot
 };
 
 /// One io_uring, made and used on one thread: submission without locks, one enter per turn.
@@ -29,6 +32,7 @@ public:
         unsigned completion_entries = 0;  ///< 0: 16 times as many, at least 4096
         unsigned bounded_workers = 2;
         unsigned unbounded_workers = 4;
+        unsigned direct_descriptors = 0;
     };
     struct failure {
         int error = 0;              ///< errno
@@ -58,8 +62,13 @@ public:
     /// consumed before it is told: `take` may need a submission entry, and a full queue reaps.
     template <class Take>
     unsigned reap(Take&& take) noexcept {
-        const std::uint32_t tail = load_acquire(cq_tail_);
         unsigned count = 0;
+        if (!aside_.empty()) [[unlikely]] {
+            const std::vector<io_uring_cqe> first = std::exchange(aside_, {});
+            for (const io_uring_cqe& cqe : first) take(cqe.user_data, cqe.res, cqe.flags);
+            count += static_cast<unsigned>(first.size());
+        }
+        const std::uint32_t tail = load_acquire(cq_tail_);
         for (std::uint32_t head = *cq_head_; static_cast<std::int32_t>(tail - head) > 0;
              head = *cq_head_) {
             const io_uring_cqe cqe = cqes_[head & cq_mask_];
@@ -70,7 +79,16 @@ public:
         return count;
     }
     [[nodiscard]] bool has_completions() const noexcept {
-        return *cq_head_ != load_acquire(cq_tail_);
+        return *cq_head_ != load_acquire(cq_tail_) || !aside_.empty();
+    }
+    /// One operation as if it were a system call: submitted, and its answer awaited here while the
+    /// other answers stay where they are. For what the kernel does at once (not by a worker).
+    template <class Fill>
+    [[nodiscard]] int call(Fill fill) noexcept {
+        io_uring_sqe& sqe = take();
+        fill(sqe);
+        sqe.user_data = static_cast<std::uint64_t>(tag::call);
+        return await_call();
     }
     /// True when the kernel holds work or answers back until the next enter.
     [[nodiscard]] bool must_enter() const noexcept {
@@ -80,6 +98,11 @@ public:
         return (load_relaxed(sq_flags_) & IORING_SQ_CQ_OVERFLOW) != 0;
     }
     [[nodiscard]] unsigned unsubmitted() const noexcept { return tail_ - load_acquire(sq_head_); }
+    /// Before a descriptor is closed that an entry may name: its number may be another's by the next
+    /// turn.
+    void submit_before_close() noexcept {
+        if (unsubmitted() > 0) enter(0, 0, 0);
+    }
 
     /// Asks the kernel to cancel the request with this user_data. Its own answer ends it.
     void cancel(std::uint64_t user_data) noexcept;
@@ -88,6 +111,23 @@ public:
     [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept;
     void withdraw_buffers() noexcept;
     static constexpr std::uint16_t buffer_group = 0;
+
+    /// Slots of the ring's own file table; 0: none, and direct_refusal() says why if some were asked
+    /// for.
+    [[nodiscard]] unsigned direct_slots() const noexcept { return direct_slots_; }
+    [[nodiscard]] int direct_refusal() const noexcept { return direct_refusal_; }
+    /// Slots that are neither in use nor set aside. The count is kept here, since the kernel closes
+    /// a connection that it has accepted and finds no slot for.
+    [[nodiscard]] unsigned direct_left() const noexcept {
+        return direct_slots_ > direct_taken_ ? direct_slots_ - direct_taken_ : 0;
+    }
+    void take_direct(unsigned count) noexcept { direct_taken_ += count; }
+    void untake_direct(unsigned count) noexcept { direct_taken_ -= count; }
+    /// Asks the kernel to close a slot, with the next enter.
+    void close_direct(unsigned slot) noexcept;
+    static void prepare_install(io_uring_sqe& sqe, unsigned slot) noexcept;
+    /// The descriptor by which other rings reach this one.
+    [[nodiscard]] int fd() const noexcept { return ring_.ring_fd; }
 
     /// Called when a full submission queue cannot be submitted because the completion queue is
     /// full: it must reap.
@@ -106,6 +146,10 @@ private:
     void make_room() noexcept;
     void set_up_extras(const setup& options) noexcept;
     [[nodiscard]] int prove() noexcept;
+    [[nodiscard]] int await_call() noexcept;
+    [[nodiscard]] bool find_call(int& answer) noexcept;
+    void make_table(unsigned slots) noexcept;
+    [[nodiscard]] int prove_table() noexcept;
 
     static std::uint32_t load_acquire(const unsigned* p) noexcept {
         return std::atomic_ref(*const_cast<unsigned*>(p)).load(std::memory_order_acquire);
@@ -129,11 +173,15 @@ private:
     int enter_fd_ = -1;
     unsigned enter_flags_ = 0;
 
+    std::vector<io_uring_cqe> aside_;  // taken out of a full queue and not told yet
     io_uring ring_{};
     bool open_ = false;
     bool min_wait_ = false;
     bool registered_ = false;
     bool workers_capped_ = false;
+    unsigned direct_slots_ = 0;
+    unsigned direct_taken_ = 0;
+    int direct_refusal_ = 0;
 };
 
 }  // namespace ringlet::kernel

@@ -99,6 +99,7 @@ void close(int fd) noexcept {
     // Not retried: Linux has released the number even after EINTR (close(2)).
     static_cast<void>(::close(fd));
 }
+int duplicate(int fd) noexcept { return checked(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 int set_nonblocking(int fd) noexcept {
     const int flags = checked(::fcntl(fd, F_GETFL));
     return flags < 0 ? flags : checked(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));

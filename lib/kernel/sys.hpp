@@ -34,6 +34,8 @@ namespace ringlet::sys {
 
 // Descriptors.
 void close(int fd) noexcept;
+/// Close-on-exec.
+[[nodiscard]] int duplicate(int fd) noexcept;
 [[nodiscard]] int set_nonblocking(int fd) noexcept;
 [[nodiscard]] int event_fd() noexcept;
 /// Adds 1 to an eventfd; safe in a signal handler.

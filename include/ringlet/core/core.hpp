@@ -151,6 +151,8 @@ public:
     [[nodiscard]] buffer_pool& buffers() noexcept { return *buffers_; }
     /// io_uring: takes the answers there are now, without waiting.
     void look() noexcept;
+    /// Whether sockets are opened into the ring's own table; see core_options::direct_descriptors.
+    [[nodiscard]] bool direct() const noexcept { return direct_; }
     /// Operations the kernel or a descriptor has; 0 when the core may be destroyed.
     std::uint32_t in_flight = 0;
 
@@ -223,6 +225,7 @@ private:
     std::coroutine_handle<> ended_;
     unsigned inline_left_ = 0;
     bool stop_requested_ = false;
+    bool direct_ = false;
     std::unique_ptr<kernel::ring> ring_;
     std::unique_ptr<kernel::poller> poller_;
     edge_queue edges_;

@@ -46,10 +46,14 @@ struct multishot_recv : completion {
     bool retired : 1 = false;  ///< the descriptor is closed and goes with the last answer
 };
 
+/// Where a descriptor number is handed about, this bit marks a direct descriptor: a slot of the
+/// ring's own file table. No descriptor number has it (fs.nr_open is at most 2^30 - 64).
+constexpr int direct_bit = 1 << 30;
+
 /// An open file or socket of one core: who waits on it, and what epoll last said of it. Its address
 /// stays the same while it is open, so that an edge finds the waiting operation through it.
 struct descriptor {
-    int fd = -1;
+    int fd = -1;                   ///< or the slot, of a direct descriptor
     bool registered : 1 = false;   ///< known to epoll
     /// A system call on this side may find something; false after EAGAIN or a short transfer, until
     /// the next edge (epoll) or until the ring has been asked.
@@ -61,6 +65,8 @@ struct descriptor {
     /// Much comes at a time: large buffers, and system calls before the ring is asked.
     bool bulk : 1 = false;
     std::uint8_t bulk_score = 0;
+    /// What every SQE on it has: IOSQE_FIXED_FILE for a direct descriptor.
+    std::uint8_t sqe_flags = 0;
     std::array<completion*, 2> seats{};
     ready_node* closer = nullptr;  ///< who waits for both seats to be free
     descriptor* next_free = nullptr;
@@ -68,8 +74,9 @@ struct descriptor {
     multishot_recv many;
 
     descriptor() noexcept = default;
-    /// As made, for a newly opened `fd`.
+    /// As made, for a newly opened `fd`, which may have the direct_bit.
     void open(int fd) noexcept;
+    [[nodiscard]] bool direct() const noexcept { return sqe_flags != 0; }
 
     [[nodiscard]] completion*& seat(side s) noexcept { return seats[static_cast<std::size_t>(s)]; }
     [[nodiscard]] bool busy() const noexcept {
@@ -123,7 +130,7 @@ private:
 class owned_descriptor {
 public:
     owned_descriptor() noexcept = default;
-    /// Takes ownership of an open `fd`, on the current core. Empty, with `fd` closed, when there is
+    /// Takes ownership of an open `fd` (or slot, with the direct_bit), on the current core. Empty, with `fd` closed, when there is
     /// no memory for its record.
     explicit owned_descriptor(int fd) noexcept;
     owned_descriptor(owned_descriptor&& other) noexcept
@@ -142,12 +149,16 @@ public:
         return *descriptor_;
     }
     explicit operator bool() const noexcept { return descriptor_ != nullptr; }
-    [[nodiscard]] int fd() const noexcept { return descriptor_ ? descriptor_->fd : -1; }
+    /// -1 for an empty one and for a direct descriptor, which has no number in the process.
+    [[nodiscard]] int fd() const noexcept {
+        return descriptor_ && !descriptor_->direct() ? descriptor_->fd : -1;
+    }
     /// Closes at once.
     void reset() noexcept {
         if (descriptor_) close_now();
     }
-    /// Gives up the file descriptor, unregistered and open. A stream that has been read by chunks()
+    /// Gives up the file descriptor, unregistered and open; -1, with the stream closed, where a
+    /// direct descriptor cannot get a number because the process has too many. A stream that has been read by chunks()
     /// must be at rest: the ring would go on receiving what is its new owner's.
     [[nodiscard]] int release() noexcept;
 

@@ -57,6 +57,12 @@ struct core_options {
     /// io-wq threads a ring may start: bounded (files) and unbounded (everything else).
     unsigned bounded_workers = 2;
     unsigned unbounded_workers = 4;
+    /// Slots of a file table of the ring's own, into which connections are accepted and opened
+    /// (direct descriptors, Linux 6.8; io_uring only). They are none of the process's descriptors,
+    /// yet RLIMIT_NOFILE limits the table: more is cut to it. When all are in use, plain descriptors
+    /// are taken. 0, the default: plain ones always, since measuring showed no gain; see
+    /// docs/design/descriptors.md.
+    unsigned direct_descriptors = 0;
     /// Tasks resumed per turn before the kernel is asked again.
     unsigned turn_budget = 1024;
     /// Operations one resume may finish without the loop getting a say (epoll finishes what it can

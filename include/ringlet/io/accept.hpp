@@ -57,6 +57,7 @@ public:
 
 private:
     acceptor* acceptor_;
+    bool into_table_ = false;
 };
 
 extern template class operation<accept_op>;

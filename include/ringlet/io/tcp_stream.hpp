@@ -4,6 +4,7 @@
 
 #include <ringlet/base/address.hpp>
 #include <ringlet/base/result.hpp>
+#include <ringlet/base/unique_fd.hpp>
 #include <ringlet/io/close.hpp>
 #include <ringlet/io/connect.hpp>
 #include <ringlet/core/descriptor.hpp>
@@ -72,8 +73,17 @@ public:
     [[nodiscard]] result<address> peer_name() const noexcept;
     [[nodiscard]] result<address> local_name() const noexcept;
     [[nodiscard]] result<void> set_nodelay(bool on) noexcept;
+    /// getsockopt(2) and setsockopt(2) of an int, also where there is no native_handle().
+    [[nodiscard]] result<int> option(int level, int name) const noexcept;
+    [[nodiscard]] result<void> set_option(int level, int name, int value) noexcept;
 
     explicit operator bool() const noexcept { return static_cast<bool>(socket_); }
+    /// A second descriptor of the process for the same socket, close-on-exec: for other libraries,
+    /// and for calls that have no method here. EMFILE.
+    [[nodiscard]] result<unique_fd> duplicate() const noexcept;
+    /// Makes a prepared SQE one on this stream; see uring(). Right for direct descriptors too.
+    void aim(io_uring_sqe& prepared) const noexcept;
+    /// -1 for a direct descriptor; see core_options::direct_descriptors.
     [[nodiscard]] int native_handle() const noexcept { return socket_.fd(); }
     /// Gives up the socket, open; for handing it to another core or library.
     [[nodiscard]] int release() noexcept { return socket_.release(); }

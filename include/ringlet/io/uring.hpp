@@ -49,7 +49,8 @@ private:
 };
 
 /// `co_await uring([&](io_uring_sqe& sqe) { io_uring_prep_fsync(&sqe, fd, 0); })`, with liburing.h
-/// included by the caller. user_data is the library's.
+/// included by the caller. user_data is the library's. For one on a stream prepare it with -1 as the
+/// descriptor and then call `stream.aim(sqe)`.
 template <class Fill>
 [[nodiscard]] uring_op uring(const Fill& fill) noexcept {
     return uring_op(fill);
