@@ -164,6 +164,20 @@ std::string try_core(ringlet::backend backend, ringlet::ring_flavour flavour) {
     return made ? (*made)->describe() : "refused: " + why;
 }
 
+/// How much of its buffers a core could register for fixed operations, by doing it.
+std::string try_registering() {
+    ringlet::core_options options;
+    options.backend = ringlet::backend::uring;
+    const auto made = ringlet::core::make(options);
+    if (!made) return "none: there is no ring";
+    const ringlet::registered_memory& got = (*made)->register_buffers();
+    std::string text = fmt::format("{} of {} KiB wanted", got.bytes / 1024, got.wanted / 1024);
+    if (got.bytes < got.wanted)
+        text += fmt::format("; a quarter of the {} KiB of locked memory at most", got.limit / 1024);
+    if (got.refusal) text += fmt::format("; refused more: {}", got.refusal.message());
+    return text;
+}
+
 section loops() {
     using ringlet::backend;
     using ringlet::ring_flavour;
@@ -172,6 +186,7 @@ section loops() {
     rows.emplace_back("io_uring cooperative", try_core(backend::uring, ring_flavour::cooperative));
     rows.emplace_back("io_uring plain", try_core(backend::uring, ring_flavour::plain));
     rows.emplace_back("epoll", try_core(backend::epoll, ring_flavour::best));
+    rows.emplace_back("registered buffers", try_registering());
     return {"loops", "Each kind of loop, tried", std::move(rows)};
 }
 

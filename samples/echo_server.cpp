@@ -26,6 +26,7 @@ struct settings {
     ringlet::address listen = ringlet::address::loopback_v4(7000);
     std::uint64_t max_connections = 0;  // 0: no limit
     ringlet::nanoseconds idle = 60s;
+    std::size_t zero_copy = 0;  // 0: none
     ringlet::run_options run;
 };
 
@@ -53,6 +54,7 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
         while (auto permit = co_await room.acquire()) {
             auto peer = co_await door.next();
             if (!peer) break;
+            if (set.zero_copy > 0) peer->set_zero_copy(set.zero_copy);
             sessions.start(session(std::move(*peer), set.idle, std::move(*permit)));
         }
     });
@@ -108,6 +110,8 @@ settings read_command_line(int argc, char** argv) {
                 "each core accepts for itself (default), or core 0 deals out in turn");
     line.choice("receive", {"auto", "multishot", "readiness"}, receive,
                 "how io_uring receives: each session by its message sizes (default), or pinned");
+    line.bytes("zero-copy", set.zero_copy, 1, 1 << 30,
+               "sends of this size and more leave copying to the network card (io_uring)");
     line.number("direct-descriptors", set.run.core.direct_descriptors, 0, 10'000'000,
                 "slots of io_uring's own table for connections; 0: plain descriptors (default)");
     line.parse(argc, argv);

@@ -10,8 +10,11 @@
 #include <kernel/sys.hpp>
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <cerrno>
 #include <new>
+#include <system_error>
 
 namespace ringlet {
 
@@ -93,6 +96,35 @@ void buffer_pool::provide_window() noexcept {
     low_ = options_.window / 4;
     providing_ = true;
     for (std::uint32_t id = 0; with_kernel_ < options_.window && pop_free(id);) provide(id);
+}
+
+/// Halved as long as the kernel says ENOMEM: the limit counts what all processes of the user hold.
+void buffer_pool::register_now() noexcept {
+    if (registering_done_ || home_.ring() == nullptr || open() != 0) return;
+    registering_done_ = true;
+    const std::uint64_t limit = sys::get_limit(sys::limit_kind::locked_memory).soft;
+    registered_.wanted = options_.registered;
+    registered_.limit = static_cast<std::size_t>(std::min<std::uint64_t>(limit, SIZE_MAX));
+    std::size_t bytes = std::min(registered_.wanted, registered_.limit / 4);
+    for (int error = -ENOMEM; error == -ENOMEM && bytes / 2 >= options_.size; bytes /= 2) {
+        error = try_register(bytes);
+        registered_.refusal = {-error, std::system_category()};
+    }
+}
+
+/// Half of it from the small buffers, half from the large: both are used from the first on.
+int buffer_pool::try_register(std::size_t bytes) noexcept {
+    const auto small = std::min<std::size_t>(options_.limit, bytes / 2 / options_.size);
+    const auto large = std::min<std::size_t>(options_.large_limit, bytes / 2 / options_.large_size);
+    const std::array<iovec, 2> memory{
+        iovec{.iov_base = memory_, .iov_len = small * options_.size},
+        iovec{.iov_base = large_memory_, .iov_len = large * options_.large_size}};
+    const int error = home_.ring()->register_buffers(memory.data(), large > 0 ? 2 : 1);
+    if (error != 0) return error;
+    fixed_small_ = static_cast<std::uint32_t>(small);
+    fixed_large_ = static_cast<std::uint32_t>(large);
+    registered_.bytes = memory[0].iov_len + memory[1].iov_len;
+    return 0;
 }
 
 void buffer_pool::stop_providing() noexcept { providing_ = false; }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringlet/base/link.hpp>
+#include <ringlet/core/core.hpp>
 #include <ringlet/core/descriptor.hpp>
 #include <ringlet/core/options.hpp>
 
@@ -93,6 +94,15 @@ public:
         feed();
     }
 
+    /// Which of the ring's registered buffers holds this one; -1: none. Registers at the first call.
+    [[nodiscard]] int fixed_index(std::uint32_t id) noexcept {
+        if (!registering_done_) register_now();
+        if (id < fixed_small_) return 0;
+        return id >= options_.limit && id - options_.limit < fixed_large_ ? 1 : -1;
+    }
+    void register_now() noexcept;
+    [[nodiscard]] const registered_memory& registered() const noexcept { return registered_; }
+
     [[nodiscard]] std::uint32_t leased() const noexcept { return leased_; }
     [[nodiscard]] std::uint32_t with_kernel() const noexcept { return with_kernel_; }
     std::uint64_t starvations = 0;
@@ -113,6 +123,8 @@ private:
     [[nodiscard]] std::uint32_t spare() const noexcept {
         return free_count_ + (options_.limit - fresh_);
     }
+
+    [[nodiscard]] int try_register(std::size_t bytes) noexcept;
 
     core& home_;
     buffer_options options_;
@@ -136,6 +148,10 @@ private:
     std::uint32_t fresh_ = 0;
     std::uint32_t large_fresh_ = 0;
     std::vector<segment> segments_;
+    bool registering_done_ = false;
+    std::uint32_t fixed_small_ = 0;  // buffers that are registered, from the first on
+    std::uint32_t fixed_large_ = 0;
+    registered_memory registered_;
     link_list waiting_hands_;
     link_list waiting_rings_;
     bool (*again_)(core&, descriptor&) = nullptr;

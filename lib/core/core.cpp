@@ -6,6 +6,7 @@
 #include <ringlet/base/frame.hpp>
 #include <core/buffer_pool.hpp>
 #include <core/user_data.hpp>
+#include <core/zero_copy.hpp>
 #include <kernel/fault.hpp>
 #include <kernel/poller.hpp>
 #include <kernel/probe.hpp>
@@ -122,6 +123,7 @@ core::core(const core_options& options, backend_choice choice)
       options_(options),
       descriptors_(std::make_unique<descriptor_pool>()),
       buffers_(std::make_unique<buffer_pool>(*this, options.buffers)),
+      zero_copies_(std::make_unique<zero_copy_sends>(*this)),
       choice_(std::move(choice)),
       inbox_(options.inbox_capacity),
       bell_completion_(bell_kind) {
@@ -177,6 +179,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
 
 core::~core() {
     drain();
+    zero_copies_.reset();
     buffers_.reset();
     poller_.reset();
     ring_.reset();
@@ -197,7 +200,16 @@ void core::drain() {
 }
 
 std::string core::describe() const {
-    return ring_ ? ring_->describe() : std::string("edge-triggered");
+    if (!ring_) return "edge-triggered";
+    std::string text = ring_->describe();
+    if (const std::size_t bytes = buffers_->registered().bytes; bytes > 0)
+        text += fmt::format(" registered-buffers={}K", bytes / 1024);
+    return text;
+}
+
+const registered_memory& core::register_buffers() noexcept {
+    buffers_->register_now();
+    return buffers_->registered();
 }
 
 core_stats core::stats() const noexcept {

@@ -6,6 +6,7 @@
 #include <ringlet/core/core.hpp>
 
 #include <core/direct.hpp>
+#include <core/zero_copy.hpp>
 #include <kernel/poller.hpp>
 #include <kernel/sys.hpp>
 
@@ -39,7 +40,7 @@ void descriptor::open(int opened) noexcept {
     sqe_flags = (opened & direct_bit) != 0 ? IOSQE_FIXED_FILE : 0;
     registered = closing = bulk = false;
     readable = writable = trust_short = true;
-    bulk_score = 0;
+    bulk_score = zero_copy = 0;
     seats = {};
     closer = nullptr;
     next_free = nullptr;
@@ -79,6 +80,7 @@ static bool withdraw(core& c, descriptor& d) noexcept {
                   "a stream or listener was given up or destroyed while an operation on it was in "
                   "flight: co_await its close(), or join the other task first");
     d.starved.unlink_if_linked();
+    if (d.zero_copy != 0) c.zero_copies().forget(d);
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on
     // reporting a descriptor that is no more.
     if (d.registered) c.poller()->remove(d.fd);

@@ -3,8 +3,11 @@
 
 #include <ringlet/io/send.hpp>
 
+#include <core/buffer_pool.hpp>
+#include <core/zero_copy.hpp>
 #include <io/socket.hpp>
 #include <io/start.hpp>
+#include <kernel/abi.hpp>
 
 #include <sys/uio.h>
 
@@ -32,7 +35,47 @@ void send_op::prepare(io_uring_sqe& sqe) noexcept {
 }
 int send_op::attempt() noexcept { return try_send(*descriptor_, data_, size_); }
 
+bool send_all_op::start(core& c, cancel_scope& context) noexcept {
+    descriptor& d = *descriptor_;
+    if (d.zero_copy == 0 || c.ring() == nullptr || lease_.empty() || left_ >> d.zero_copy == 0)
+        [[likely]] return operation::start(c, context);
+    auto* const r = c.zero_copies().begin(d, *this, lease_.buffer_);
+    if (r == nullptr) return operation::start(c, context);
+    lease_.let_go();
+    extras |= has_record | by_stand_in;
+    wait(c, context, phase::ring);
+    detail::kind_of<send_all_op>::submit(c, *this);
+    return true;
+}
+
+completion* send_all_op::record() const noexcept {
+    return &here().zero_copies().of(lease_.buffer_);
+}
+
+void send_all_op::end_zero_copy() noexcept {
+    zero_copy_sends& all = here().zero_copies();
+    all.ended(all.of(lease_.buffer_));
+}
+
+namespace {
+void prepare_zero_copy(io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t size,
+                       std::uint32_t buffer) noexcept {
+    constexpr int flags = MSG_NOSIGNAL | MSG_WAITALL;
+    const int fixed = here().buffers().fixed_index(buffer);
+    if (fixed < 0) {
+        io_uring_prep_send_zc(&sqe, fd, data, size, flags, abi::send_zc_report_usage);
+    } else {
+        io_uring_prep_send_zc_fixed(&sqe, fd, data, size, flags, abi::send_zc_report_usage,
+                                    static_cast<unsigned>(fixed));
+    }
+}
+}  // namespace
+
 void send_all_op::prepare(io_uring_sqe& sqe) noexcept {
+    if ((extras & by_stand_in) != 0) [[unlikely]] {
+        prepare_zero_copy(sqe, descriptor_->fd, data_, left_, lease_.buffer_);
+        return;
+    }
     // With MSG_WAITALL the kernel goes on after a short send by itself (Linux 5.19).
     io_uring_prep_send(&sqe, descriptor_->fd, data_, capped(left_), MSG_NOSIGNAL | MSG_WAITALL);
 }

@@ -30,7 +30,7 @@ template <class Op>
 struct kind_of {
     static void cancel(core& c, completion& waiting) noexcept {
         if (waiting.at == completion::phase::ring) {
-            c.ring()->cancel(user_data(waiting, tag));
+            c.ring()->cancel(request(static_cast<Op&>(waiting)));
         } else if (waiting.at == completion::phase::parked) {
             --c.in_flight;
             c.answer(waiting, -ECANCELED);
@@ -67,7 +67,14 @@ struct kind_of {
         io_uring_sqe& sqe = c.ring()->take();
         op.prepare(sqe);
         if constexpr (has_seat<Op>) sqe.flags |= op.target().sqe_flags;
-        io_uring_sqe_set_data64(&sqe, user_data(op, tag));
+        io_uring_sqe_set_data64(&sqe, request(op));
+    }
+    /// The user_data of what is in the ring for it.
+    static std::uint64_t request(Op& op) noexcept {
+        if constexpr (requires { op.stand_in(); })
+            if (completion* other = op.stand_in(); other != nullptr) [[unlikely]]
+                return user_data(*other, kernel::tag::many);
+        return user_data(op, tag);
     }
     /// For the ring's answer, or for a buffer of the pool.
     static void wait_on(core& c, Op& op) noexcept {

@@ -9,6 +9,9 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 
+#include <algorithm>
+#include <bit>
+
 namespace ringlet {
 
 namespace {
@@ -70,6 +73,10 @@ result<int> tcp_stream::option(int level, int name) const noexcept {
 result<void> tcp_stream::set_option(int level, int name, int value) noexcept {
     return as_result(plain(*socket_).then(
         [&](int fd) { return sys::set_option(fd, level, name, value); }));
+}
+void tcp_stream::set_zero_copy(std::size_t least) noexcept {
+    const auto shift = std::bit_width(std::max<std::size_t>(least, 2) - 1);
+    (*socket_).zero_copy = least == 0 ? 0 : static_cast<std::uint8_t>(shift);
 }
 result<void> tcp_stream::set_nodelay(bool on) noexcept {
     return set_option(IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);

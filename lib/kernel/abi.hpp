@@ -7,6 +7,9 @@
 
 namespace ringlet::abi {
 
+inline constexpr unsigned send_zc_report_usage = 1U << 3;  // Linux 6.2
+inline constexpr unsigned cqe_notification = 1U << 3;      // Linux 6.0
+inline constexpr unsigned zero_copy_copied = 1U << 31;     // Linux 6.2
 inline constexpr unsigned enter_no_iowait = 1U << 7;      // Linux 6.15
 inline constexpr unsigned op_futex_wait = 51;              // Linux 6.7
 inline constexpr unsigned op_fixed_fd_install = 54;        // Linux 6.8

@@ -254,6 +254,10 @@ int ring::provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept {
     group.bgid = buffer_group;
     return io_uring_register_buf_ring(&ring_, &group, 0);
 }
+int ring::register_buffers(const iovec* memory, unsigned count) noexcept {
+    if (const int error = fault::injected("register_buffers"); error != 0) return -error;
+    return io_uring_register_buffers(&ring_, memory, count);
+}
 void ring::withdraw_buffers() noexcept { io_uring_unregister_buf_ring(&ring_, buffer_group); }
 
 std::string ring::describe() const {

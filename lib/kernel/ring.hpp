@@ -111,6 +111,8 @@ public:
     [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept;
     void withdraw_buffers() noexcept;
     static constexpr std::uint16_t buffer_group = 0;
+    /// Pins memory for fixed operations, as buffers 0, 1...; 0 or -errno.
+    [[nodiscard]] int register_buffers(const iovec* memory, unsigned count) noexcept;
 
     /// Slots of the ring's own file table; 0: none, and direct_refusal() says why if some were asked
     /// for.

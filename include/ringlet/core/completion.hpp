@@ -52,6 +52,8 @@ struct completion : ready_node {
     std::uint8_t ending = 0;
     /// What else may end the wait; the operation's own business.
     std::uint8_t extras = 0;
+    /// In extras: what the ring has for it is another's, who hands the answer on.
+    static constexpr std::uint8_t by_stand_in = 16;
 };
 
 /// Links a wait to its core's list of those that a stop ends with errc::stopping.

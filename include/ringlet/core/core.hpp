@@ -16,6 +16,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <system_error>
 #include <vector>
 
 namespace ringlet {
@@ -25,6 +26,7 @@ class ring;
 class poller;
 }  // namespace kernel
 class buffer_pool;
+class zero_copy_sends;
 
 /// What a core has done since it was made. Plain counters of the owning thread.
 struct core_stats {
@@ -43,6 +45,16 @@ struct core_stats {
     std::uint64_t overflows = 0;    ///< turns that found the completion queue overflown
     std::uint64_t starvations = 0;  ///< waits of a stream for a buffer of the pool
     std::uint64_t pauses = 0;       ///< multishot receives stopped: enough received unasked
+    std::uint64_t zero_copies = 0;  ///< sends that asked the kernel to copy nothing
+    std::uint64_t zero_copies_copied = 0;  ///< of which it reported that it copied all the same
+};
+
+/// What a core has registered with its ring, and what held it back.
+struct registered_memory {
+    std::size_t bytes = 0;
+    std::size_t wanted = 0;      ///< buffer_options::registered
+    std::size_t limit = 0;       ///< RLIMIT_MEMLOCK of the process; SIZE_MAX: none
+    std::error_code refusal;     ///< the kernel's, to the last try
 };
 
 /// One loop: it owns one thread's time and decides what runs next, when to sleep and who may wake
@@ -149,6 +161,10 @@ public:
     [[nodiscard]] descriptor_pool& descriptors() noexcept { return *descriptors_; }
     [[nodiscard]] core_stats& counters() noexcept { return stats_; }
     [[nodiscard]] buffer_pool& buffers() noexcept { return *buffers_; }
+    [[nodiscard]] zero_copy_sends& zero_copies() noexcept { return *zero_copies_; }
+    /// Registers buffers with the ring now, not at the first operation that gains by it; once.
+    /// Nothing on epoll.
+    const registered_memory& register_buffers() noexcept;
     /// io_uring: takes the answers there are now, without waiting.
     void look() noexcept;
     /// Whether sockets are opened into the ring's own table; see core_options::direct_descriptors.
@@ -241,6 +257,7 @@ private:
     link_list stop_waiters_;
     std::unique_ptr<descriptor_pool> descriptors_;
     std::unique_ptr<buffer_pool> buffers_;
+    std::unique_ptr<zero_copy_sends> zero_copies_;
     backend_choice choice_;
 
     // What other threads touch.

@@ -67,6 +67,8 @@ struct descriptor {
     std::uint8_t bulk_score = 0;
     /// What every SQE on it has: IOSQE_FIXED_FILE for a direct descriptor.
     std::uint8_t sqe_flags = 0;
+    /// Chunks of 2^this bytes and more are sent without a copy; 0: none.
+    std::uint8_t zero_copy = 0;
     std::array<completion*, 2> seats{};
     ready_node* closer = nullptr;  ///< who waits for both seats to be free
     descriptor* next_free = nullptr;

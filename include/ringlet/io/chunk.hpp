@@ -52,9 +52,15 @@ public:
 
 private:
     friend class recv_chunk_op;
+    friend class send_all_op;
     chunk(std::byte* data, std::uint32_t size, std::uint32_t buffer) noexcept
         : data_(data), size_(size), buffer_(buffer) {}
     void give_back() noexcept;
+    /// The lease is somebody else's from now on.
+    void let_go() noexcept {
+        data_ = nullptr;
+        size_ = 0;
+    }
 
     std::byte* data_ = nullptr;
     std::uint32_t size_ = 0;

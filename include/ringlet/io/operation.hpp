@@ -149,7 +149,7 @@ private:
 
     static constexpr std::uint8_t has_limit = 1;
     static constexpr std::uint8_t ends_at_stop = 2;
-    static constexpr std::uint8_t waiting_with_them = 4;
+    static constexpr std::uint8_t waiting_with_them = 4;  // 8 and more are the operation's own
     static const completion_kind kind_;
 
     [[nodiscard]] bool start_with_attempt(core& c, cancel_scope& context) noexcept;

@@ -48,15 +48,25 @@ public:
 
     static constexpr side seat = side::write;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
     [[nodiscard]] int advance(int answer) noexcept;
-    [[nodiscard]] result<void> finish(int answer) const noexcept {
+    /// Where the ring's answer goes, other than to the operation itself.
+    [[nodiscard]] completion* stand_in() const noexcept {
+        return (extras & by_stand_in) != 0 ? record() : nullptr;
+    }
+    [[nodiscard]] result<void> finish(int answer) noexcept {
+        if ((extras & has_record) != 0) [[unlikely]] end_zero_copy();
         if (answer < 0) return answer::to_error(answer);
         return {};
     }
 
 private:
+    static constexpr std::uint8_t has_record = 8;  ///< in extras: it began as a zero-copy send
+    [[nodiscard]] completion* record() const noexcept;
+    void end_zero_copy() noexcept;
+
     descriptor* descriptor_;
     const std::byte* data_;
     std::size_t left_;

@@ -62,6 +62,13 @@ public:
         return send_gathered_op(*socket_, parts);
     }
 
+    /// From now on chunks of `least` bytes and more (rounded up to a power of two) are sent without
+    /// the kernel copying them, on io_uring (Linux 6.0; with IORING_OP_SEND_ZC); 0: none. A chunk's
+    /// buffer then goes back when the peer has acknowledged it, and no task waits for that. Turns
+    /// itself off where the kernel reports that it copied all the same (loopback, many virtual
+    /// network cards) or refuses. It costs a second completion and pinning: 16 KiB is a sensible
+    /// least, and core_stats::zero_copies_copied tells whether it was of use.
+    void set_zero_copy(std::size_t least) noexcept;
     /// No more will be sent (the peer sees the end of the stream) / received. Never waits.
     [[nodiscard]] result<void> try_shutdown_send() noexcept;
     [[nodiscard]] result<void> try_shutdown_receive() noexcept;

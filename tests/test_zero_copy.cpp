@@ -1,0 +1,239 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+// Zero-copy sends of chunks, and the registered buffers they are made from. Over loopback the kernel
+// always copies and says so; what is tested is that every byte goes once and every buffer comes back.
+
+#include "net_helpers.hpp"
+
+#include <core/buffer_pool.hpp>
+#include <core/zero_copy.hpp>
+#include <kernel/fault.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <string>
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr std::size_t least = 4096;
+
+/// Echoes chunk by chunk, without copies as often as the kernel lets it.
+task<> echo(tcp_stream& peer, bool keep_on) {
+    peer.set_zero_copy(least);
+    while (auto got = co_await peer.chunks().next()) {
+        if (keep_on) peer.set_zero_copy(least);
+        if (!co_await peer.send_all(std::move(*got))) co_return;
+    }
+}
+
+/// Sends `bytes` and receives as many.
+task<std::vector<std::byte>> ask(tcp_stream& peer, const std::vector<std::byte>& bytes) {
+    auto send = [&]() -> task<> {
+        CHECK(co_await peer.send_all(bytes));
+        CHECK(peer.try_shutdown_send());
+    };
+    auto receive = [&]() -> task<std::vector<std::byte>> {
+        co_return co_await net::receive(peer, bytes.size());
+    };
+    auto [sent, received] = co_await all_of(send(), receive());
+    static_cast<void>(sent);
+    co_return std::move(received);
+}
+
+task<> all_given_back(core& c) {
+    for (int i = 0; i < 1000 && c.buffers().leased() > 0; ++i) std::ignore = co_await sleep_for(1ms);
+    CHECK(c.buffers().leased() == 0);
+    CHECK(c.zero_copies().held() == 0);
+}
+
+template <class Body>
+void each_with(Body body, buffer_options buffers) {
+    flavours::each([&](core& c) { block_on(c, body(c)); },
+                   [&](core_options& o) { o.buffers = buffers; });
+}
+
+}  // namespace
+
+TEST_CASE("zero-copy echoes are exact, and every buffer comes back when the peer has the bytes") {
+    for (const std::uint32_t registered : {0U, 2U << 20}) {
+        buffer_options buffers;
+        buffers.registered = registered;
+        CAPTURE(registered);
+        each_with([](core& c) -> task<> {
+            const auto bytes = net::pattern(3 << 20);
+            auto both = co_await flavours::connected();
+            auto serve = [&]() -> task<> {
+                co_await echo(both.server, true);
+                CHECK(both.server.try_shutdown_send());
+            };
+            auto asked = ask(both.client, bytes);
+            auto [received, served] = co_await all_of(std::move(asked), serve());
+            static_cast<void>(served);
+            CHECK(received == bytes);
+            co_await all_given_back(c);
+            CHECK((c.stats().zero_copies > 0) == (c.ring() != nullptr));
+        }, buffers);
+    }
+}
+
+TEST_CASE("it turns itself off where the kernel copies all the same") {
+    flavours::each_task([](core& c) -> task<> {
+        const auto bytes = net::pattern(4 << 20);
+        auto both = co_await flavours::connected();
+        auto serve = [&]() -> task<> { co_await echo(both.server, false); };
+        auto asked = ask(both.client, bytes);
+        auto [received, served] = co_await all_of(std::move(asked), serve());
+        static_cast<void>(served);
+        CHECK(received == bytes);
+        co_await all_given_back(c);
+        const auto stats = c.stats();
+        // Linux before 6.2 does not report it.
+        if (stats.zero_copies_copied > 0) CHECK(stats.zero_copies < 64);
+    });
+}
+
+TEST_CASE("small chunks and plain bytes are copied: nothing is held for them") {
+    flavours::each_task([](core& c) -> task<> {
+        auto both = co_await flavours::connected();
+        both.server.set_zero_copy(5000);  // rounded up to 8192
+        CHECK(co_await both.client.send_all(net::pattern(8000)));
+        for (std::size_t left = 8000; left > 0;) {
+            auto got = co_await both.server.chunks().next();
+            REQUIRE(got);
+            left -= got->size();
+            CHECK(co_await both.server.send_all(std::move(*got)));
+        }
+        CHECK(co_await both.server.send_all(net::pattern(100'000)));
+        CHECK(c.stats().zero_copies == 0);
+        const auto received = co_await net::receive(both.client, 108'000);
+        CHECK(received.size() == 108'000);
+        // And off again.
+        both.server.set_zero_copy(1);
+        both.server.set_zero_copy(0);
+        CHECK(co_await both.client.send_all(net::pattern(4000)));
+        auto got = co_await both.server.chunks().next();
+        REQUIRE(got);
+        CHECK(co_await both.server.send_all(std::move(*got)));
+        CHECK(c.stats().zero_copies == 0);
+    });
+}
+
+TEST_CASE("cancelled, closed and reset at every moment: no buffer is lost, none given back twice") {
+    flavours::each_task([](core& c) -> task<> {
+        const auto block = net::pattern(256 << 10);
+        for (int round = 0; round < 40; ++round) {
+            auto both = co_await flavours::connected();
+            auto serve = [&]() -> task<> { co_await echo(both.server, true); };
+            // The client does not read: the sends fill the socket, and then wait.
+            auto send = [&]() -> task<> {
+                while (co_await both.client.send_all(block)) {}
+            };
+            co_await with_scope([&](scope& s) -> task<> {
+                s.start(serve());
+                s.start(send());
+                for (int i = 0; i < round; ++i) co_await yield();
+                s.cancel();
+            });
+            if (round % 3 == 0) both.client.abort();
+            if (round % 3 == 1) co_await both.server.close();
+        }
+        co_await all_given_back(c);
+    });
+}
+
+TEST_CASE("peers that acknowledge nothing hold a part of the pool, not all of it") {
+    buffer_options buffers;
+    buffers.limit = 64;
+    buffers.window = 16;
+    each_with([](core& c) -> task<> {
+        auto slow = co_await flavours::connected();
+        auto quick = co_await flavours::connected();
+        const auto block = net::pattern(64 << 10);
+        auto serve = [&]() -> task<> { co_await echo(slow.server, true); };
+        auto flood = [&]() -> task<> {
+            while (co_await slow.client.send_all(block)) {}
+        };
+        auto serve_quick = [&]() -> task<> {
+            co_await echo(quick.server, true);
+            CHECK(quick.server.try_shutdown_send());
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(serve());
+            s.start(flood());
+            for (int i = 0; i < 200; ++i) co_await yield();
+            CHECK(c.zero_copies().held() <= 16);
+            const auto bytes = net::pattern(1 << 20);
+            auto asked = ask(quick.client, bytes);
+            auto [received, served] = co_await all_of(std::move(asked), serve_quick());
+            static_cast<void>(served);
+            CHECK(received == bytes);
+            s.cancel();
+        });
+        slow.client.abort();
+        slow.server.abort();
+        co_await all_given_back(c);
+    }, buffers);
+}
+
+TEST_CASE("a core may end while peers have not acknowledged") {
+    std::vector<net::plain_client> clients;
+    flavours::each([&](core& c) {
+        block_on(c, [](std::vector<net::plain_client>& kept) -> task<> {
+            auto both = co_await net::half_connected();
+            both.server.set_zero_copy(least);
+            CHECK(both.client.send(std::string(50'000, 'x')));
+            for (std::size_t left = 50'000; left > 0;) {
+                auto got = co_await both.server.chunks().next();
+                REQUIRE(got);
+                left -= got->size();
+                CHECK(co_await both.server.send_all(std::move(*got)));
+            }
+            kept.push_back(std::move(both.client));
+        }(clients));
+    });
+    for (const auto& client : clients) {
+        std::string all;
+        for (std::string part; !(part = client.recv(65536)).empty();) all += part;
+        CHECK(all == std::string(50'000, 'x'));
+    }
+}
+
+TEST_CASE("what is registered stays within a quarter of the locked memory, and a refusal is no error") {
+    std::string why;
+    core_options options;
+    options.backend = backend::uring;
+    if (auto c = core::make(options, &why)) {
+        const registered_memory& got = (*c)->register_buffers();
+        CHECK(got.wanted == options.buffers.registered);
+        CHECK(got.bytes <= got.wanted);
+        CHECK((got.bytes <= got.limit / 4));
+        if (got.limit / 4 >= got.wanted && !got.refusal) CHECK(got.bytes > got.wanted / 2);
+        CHECK(&(*c)->register_buffers() == &got);
+    }
+#ifndef NDEBUG
+    static int refusals = 0;
+    refusals = 2;
+    kernel::fault::hook = [](const char* call) noexcept {
+        return std::strcmp(call, "register_buffers") == 0 && refusals-- > 0 ? ENOMEM : 0;
+    };
+    if (auto c = core::make(options, &why)) {
+        const registered_memory& got = (*c)->register_buffers();
+        CHECK(got.bytes <= got.wanted / 4);  // halved twice
+    }
+    refusals = 1000;
+    if (auto c = core::make(options, &why)) {
+        const registered_memory& got = (*c)->register_buffers();
+        CHECK(got.bytes == 0);
+        CHECK(got.refusal == std::errc::not_enough_memory);
+    }
+    kernel::fault::hook = nullptr;
+#endif
+    options.backend = backend::epoll;
+    auto c = core::make(options, &why);
+    REQUIRE(c);
+    CHECK((*c)->register_buffers().bytes == 0);
+}
