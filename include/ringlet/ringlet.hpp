@@ -26,6 +26,7 @@
 #include <ringlet/io/tcp_listener.hpp>
 #include <ringlet/io/tcp_stream.hpp>
 #include <ringlet/io/uring.hpp>
+#include <ringlet/run/move_stream.hpp>
 #include <ringlet/run/on_core.hpp>
 #include <ringlet/run/run.hpp>
 #include <ringlet/sync/semaphore.hpp>

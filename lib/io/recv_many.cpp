@@ -136,12 +136,7 @@ void answered(core& c, completion& self, int result, std::uint32_t flags) noexce
 /// The descriptor is being closed.
 void retire(core& c, completion& self) noexcept {
     auto& m = static_cast<multishot_recv&>(self);
-    buffer_pool& pool = c.buffers();
-    while (m.first != none) {
-        const std::uint32_t buffer = m.first;
-        unqueue_first(pool, m);
-        pool.give_back(buffer);
-    }
+    drop_queue(c, m);
     if (!m.armed) return;
     m.retired = true;
     pause(c, *m.owner);
@@ -170,6 +165,37 @@ void pause(core& c, descriptor& d) noexcept {
     if (!m.armed || m.pausing) return;
     m.pausing = true;
     c.ring()->cancel(user_data(m, kernel::tag::many));
+}
+
+void drop_queue(core& c, multishot_recv& m) noexcept {
+    buffer_pool& pool = c.buffers();
+    while (m.first != none) {
+        const std::uint32_t buffer = m.first;
+        unqueue_first(pool, m);
+        pool.give_back(buffer);
+    }
+}
+
+int copy_queue(core& c, descriptor& to, core& other, descriptor& from) noexcept {
+    if (!from.many.used) return 0;
+    to.many.kind = &kind;
+    to.many.used = true;
+    to.many.end = from.many.end;
+    if (from.many.first == none) return 0;
+    if (c.buffers().open() != 0) return -ENOBUFS;
+    buffer_pool& old = other.buffers();
+    for (std::uint32_t id = from.many.first; id != none; id = old.of(id).next) {
+        const buffer_pool::segment& s = old.of(id);
+        const buffer_pool::room room = c.buffers().take(false);
+        if (room.data == nullptr || room.size < s.size) {
+            if (room.data != nullptr) c.buffers().give_back(room.id);
+            drop_queue(c, to.many);
+            return -ENOBUFS;
+        }
+        std::memcpy(room.data, old.data(id) + s.offset, s.size);
+        queue(c, to, room.id, 0, s.size);
+    }
+    return 0;
 }
 
 piece take_first(core& c, multishot_recv& m) noexcept {

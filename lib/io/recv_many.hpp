@@ -41,6 +41,13 @@ struct piece {
 /// Copies from the oldest queued buffer, as much as there is room; there must be some.
 [[nodiscard]] int copy_first(core& c, multishot_recv& m, std::byte* room, std::size_t size) noexcept;
 
+/// Gives back what is queued.
+void drop_queue(core& c, multishot_recv& m) noexcept;
+/// Queues for `to`, a stream just made on core `c`, what another core's `from` has received and not
+/// given to anybody, and its end if that has come; 0, or -ENOBUFS with nothing queued. Nothing may be
+/// armed for `from`.
+[[nodiscard]] int copy_queue(core& c, descriptor& to, core& other, descriptor& from) noexcept;
+
 /// From this size on a message is large: below it the ring's batch wins, above it the hot buffer
 /// and the copy decide (docs/design/receiving.md has the figures).
 inline constexpr std::uint32_t large_message = 8 * 1024;

@@ -135,6 +135,8 @@ public:
     /// Takes ownership of an open `fd` (or slot, with the direct_bit), on the current core. Empty, with `fd` closed, when there is
     /// no memory for its record.
     explicit owned_descriptor(int fd) noexcept;
+    /// Takes a record of the current core's that is open.
+    explicit owned_descriptor(descriptor& taken) noexcept : descriptor_(&taken) {}
     owned_descriptor(owned_descriptor&& other) noexcept
         : descriptor_(std::exchange(other.descriptor_, nullptr)) {}
     owned_descriptor& operator=(owned_descriptor&& other) noexcept {

@@ -94,6 +94,8 @@ public:
     [[nodiscard]] int native_handle() const noexcept { return socket_.fd(); }
     /// Gives up the socket, open; for handing it to another core or library.
     [[nodiscard]] int release() noexcept { return socket_.release(); }
+    /// What stands behind it, for operations of the library's own.
+    [[nodiscard]] owned_descriptor& socket() noexcept { return socket_; }
 
 private:
     owned_descriptor socket_;

@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+// Connections that move from core to core: under load, with bytes received and not taken, and where
+// they cannot.
+
+#include "net_helpers.hpp"
+
+#include <atomic>
+#include <string>
+#include <vector>
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr unsigned cores = 2;
+
+/// Calls `body(run_options&)` once for each kind of descriptor.
+template <class Body>
+void each_kind(Body body) {
+    for (const flavours::flavour& f : flavours::all) {
+        INFO("on ", std::string(f.name));
+        run_options options;
+        options.cores = cores;
+        options.core = flavours::options_of(f);
+        std::string why;
+        if (!choose_backend(options.core, &why)) {
+            MESSAGE("skipped: ", why);
+            continue;
+        }
+        body(options);
+    }
+}
+
+/// Where each core's sessions run; set by the core itself.
+std::array<std::atomic<scope*>, cores> sessions;
+std::atomic<int> moves;
+std::atomic<int> direct_moves;
+
+task<> echo(tcp_stream peer, int moves_left);
+
+/// Moves on to the other core and echoes there.
+task<> hand_over(tcp_stream peer, int moves_left) {
+    const unsigned other = 1 - core_index();
+    auto arrived = [=](tcp_stream s) noexcept {
+        ++moves;
+        direct_moves += s.native_handle() < 0;
+        sessions[other].load()->start(echo(std::move(s), moves_left - 1));
+    };
+    auto work = move_stream(other, peer, arrived);
+    const auto moved = co_await std::move(work);
+    if (moved) co_return;
+    MESSAGE("not moved: ", moved.error().message());
+    co_await echo(std::move(peer), 0);
+}
+
+/// Chunk by chunk for a while (so that the ring goes on receiving as it moves), then elsewhere.
+task<> echo(tcp_stream peer, int moves_left) {
+    int chunks = 0;
+    while (auto got = co_await peer.chunks().next()) {
+        if (!co_await peer.send_all(std::move(*got))) co_return;
+        if (moves_left > 0 && ++chunks == 3) {
+            co_await hand_over(std::move(peer), moves_left);
+            co_return;
+        }
+    }
+}
+
+/// Sends all of it without waiting for answers, and receives as much.
+task<bool> exact_through(address where, std::size_t size, unsigned seed) {
+    const auto bytes = net::pattern(size, seed);
+    auto stream = co_await tcp_stream::connect(where);
+    if (!stream) co_return false;
+    auto send = [&]() -> task<> {
+        for (std::size_t at = 0; at < size; at += 1000) {
+            const auto part = std::span(bytes).subspan(at, std::min<std::size_t>(1000, size - at));
+            if (!co_await stream->send_all(part)) co_return;
+            if (at % 7000 == 0) co_await yield();
+        }
+    };
+    auto receive = [&]() -> task<std::vector<std::byte>> {
+        co_return co_await net::receive(*stream, size);
+    };
+    auto [sent, received] = co_await all_of(send(), receive());
+    static_cast<void>(sent);
+    co_return received == bytes;
+}
+
+/// Runs `body(scope&)` on each core in a scope that the other core can start sessions in, until
+/// every core's body has ended.
+template <class Body>
+task<> in_sessions(std::atomic<unsigned>& ended, Body& body) {
+    co_await with_scope([&](scope& s) -> task<> {
+        sessions[core_index()] = &s;
+        while (sessions[0].load() == nullptr || sessions[1].load() == nullptr)
+            std::ignore = co_await sleep_for(1ms);
+        co_await body(s);
+        ++ended;
+        while (ended.load() < cores) std::ignore = co_await sleep_for(1ms);
+        s.cancel();
+    });
+    sessions[core_index()] = nullptr;
+}
+
+}  // namespace
+
+TEST_CASE("connections move back and forth under load, and every byte comes once, in order") {
+    each_kind([](run_options& options) {
+        constexpr int connections = 40;
+        std::atomic<int> exact{0};
+        std::atomic<unsigned> ended{0};
+        moves = direct_moves = 0;
+        const int code = run(options, [&]() -> task<> {
+            auto body = [&](scope& s) -> task<> {
+                if (core_index() != 0) co_return;
+                // A listener of this core alone.
+                auto door = tcp_listener::bind("127.0.0.1:0").value();
+                auto serve = [&]() -> task<> {
+                    for (int i = 0; i < connections; ++i) {
+                        auto peer = co_await door.next();
+                        if (!peer) co_return;
+                        s.start(echo(std::move(*peer), 8));
+                    }
+                };
+                auto ask = [&](unsigned seed) -> task<> {
+                    exact += co_await exact_through(door.local_name(), 60'000, seed);
+                };
+                co_await with_scope([&](scope& mine) -> task<> {
+                    mine.start(serve());
+                    for (unsigned i = 0; i < connections; ++i) mine.start(ask(i));
+                    co_return;
+                });
+            };
+            co_await in_sessions(ended, body);
+        });
+        CHECK(code == 0);
+        CHECK(exact == connections);
+        CHECK(moves >= connections);
+        CHECK((direct_moves > 0) == (options.core.direct_descriptors > 0));
+    });
+}
+
+TEST_CASE("what was received and not taken goes with it, the end too") {
+    each_kind([](run_options& options) {
+        std::atomic<unsigned> ended{0};
+        std::atomic<int> arrived_bytes{-1};
+        std::atomic<bool> end_seen{false};
+        const int code = run(options, [&]() -> task<> {
+            auto finish = [&](tcp_stream s) -> task<> {
+                int sum = 0;
+                while (auto got = co_await s.chunks().next()) sum += static_cast<int>(got->size());
+                end_seen = true;
+                arrived_bytes = sum;
+            };
+            auto body = [&](scope&) -> task<> {
+                if (core_index() == 0) {
+                    auto both = co_await net::half_connected();
+                    CHECK(both.client.send("first"));
+                    CHECK((co_await both.server.chunks().next()).value().text() == "first");
+                    for (int i = 0; i < 3; ++i) {
+                        CHECK(both.client.send("later"));
+                        co_await yield();
+                    }
+                    both.client.close();
+                    for (int i = 0; i < 3; ++i) co_await yield();
+                    auto take_over = [&](tcp_stream s) noexcept {
+                        sessions[1].load()->start(finish(std::move(s)));
+                    };
+                    auto work = move_stream(1, both.server, take_over);
+                    CHECK(co_await std::move(work));
+                    CHECK(!both.server);
+                }
+                while (arrived_bytes.load() < 0) std::ignore = co_await sleep_for(1ms);
+            };
+            co_await in_sessions(ended, body);
+        });
+        CHECK(code == 0);
+        CHECK(end_seen);
+        CHECK(arrived_bytes == 15);
+    });
+}
+
+TEST_CASE("a move that fails leaves the stream whole where it is; one to its own core is a call") {
+    each_kind([](run_options& options) {
+        options.core.buffers.limit = 2;
+        options.core.buffers.window = 1;
+        std::atomic<unsigned> ended{0};
+        std::atomic<bool> held{false};
+        std::atomic<bool> tried{false};
+        std::atomic<bool> on_ring{false};
+        const int code = run(options, [&]() -> task<> {
+            auto body = [&](scope&) -> task<> {
+                if (core_index() == 1) {
+                    // Takes all of this core's buffers.
+                    auto both = co_await net::half_connected();
+                    std::vector<chunk> kept;
+                    for (int i = 0; i < 2; ++i) {
+                        CHECK(both.client.send("x"));
+                        auto got = co_await both.server.chunks().next().within(2s);
+                        if (got) kept.push_back(std::move(*got));
+                    }
+                    held = true;
+                    while (!tried.load()) std::ignore = co_await sleep_for(1ms);
+                    co_return;
+                }
+                while (!held.load()) std::ignore = co_await sleep_for(1ms);
+                on_ring = here().ring() != nullptr;
+                auto both = co_await net::half_connected();
+                CHECK(both.client.send("a"));
+                CHECK(co_await both.server.chunks().next());
+                CHECK(both.client.send("bc"));
+                for (int i = 0; i < 3; ++i) co_await yield();
+                auto nowhere = [](tcp_stream) noexcept {};
+                auto to_none = move_stream(7, both.server, nowhere);
+                CHECK((co_await std::move(to_none)).error() == errc::core_stopped);
+                auto work = move_stream(1, both.server, nowhere);
+                const auto moved = co_await std::move(work);
+                tried = true;
+                if (on_ring) {  // on epoll nothing is received before it is asked for
+                    CHECK(moved.error() == std::errc::no_buffer_space);
+                    auto got = co_await both.server.chunks().next();
+                    REQUIRE(got);
+                    CHECK(got->text() == "bc");
+                    got->reset();
+                    tcp_stream same;
+                    auto keep = [&](tcp_stream s) noexcept { same = std::move(s); };
+                    auto home = move_stream(0, both.server, keep);
+                    CHECK(co_await std::move(home));
+                    CHECK(same);
+                }
+            };
+            co_await in_sessions(ended, body);
+        });
+        CHECK(code == 0);
+    });
+}
