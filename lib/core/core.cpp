@@ -5,6 +5,7 @@
 
 #include <ringlet/base/frame.hpp>
 #include <core/buffer_pool.hpp>
+#include <core/pipe_pool.hpp>
 #include <core/user_data.hpp>
 #include <kernel/fault.hpp>
 #include <kernel/poller.hpp>
@@ -121,6 +122,7 @@ core::core(const core_options& options, backend_choice choice)
       options_(options),
       descriptors_(std::make_unique<descriptor_pool>()),
       buffers_(std::make_unique<buffer_pool>(*this, options.buffers)),
+      pipes_(std::make_unique<pipe_pool>(options.pipes)),
       choice_(std::move(choice)),
       inbox_(options.inbox_capacity),
       bell_completion_(bell_kind) {
@@ -176,6 +178,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
 core::~core() {
     drain();
     buffers_.reset();
+    pipes_.reset();
     poller_.reset();
     ring_.reset();
     if (current_ == this) {
@@ -202,6 +205,8 @@ core_stats core::stats() const noexcept {
     core_stats all = stats_;
     all.timers_fired = timers_.fired();
     all.starvations = buffers_->starvations;
+    all.pipes_made = pipes_->made;
+    all.pipe_shortages = pipes_->shortages;
     if (ring_) {
         all.enters = ring_->enters;
         all.submitted = ring_->submitted;

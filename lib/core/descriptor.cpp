@@ -26,7 +26,7 @@ multishot_recv::multishot_recv() noexcept : completion(at_rest) {}
 
 void descriptor::open(int opened) noexcept {
     fd = opened;
-    registered = closing = bulk = false;
+    registered = closing = nonblocking = bulk = false;
     readable = writable = trust_short = true;
     bulk_score = 0;
     seats = {};

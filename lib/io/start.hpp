@@ -25,6 +25,8 @@ template <class Op>
 concept has_more = requires(Op& op, int value) { op.more(value, 0U); };
 template <class Op>
 concept has_seat = requires { Op::seat; };
+template <class Op>
+concept tries_first = requires { Op::tries_first; };
 
 template <class Op>
 struct kind_of {
@@ -121,14 +123,15 @@ int operation<Op>::last_attempt() noexcept {
 template <class Op>
 bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
     if constexpr (detail::has_seat<Op>) {
-        if (c.ring() == nullptr || self().target().bulk) return start_with_attempt(c, context);
+        if (detail::tries_first<Op> || c.ring() == nullptr || self().target().bulk)
+            return start_with_attempt(c, context);
     }
     wait(c, context, phase::ring);
     detail::kind_of<Op>::submit(c, *this);
     return true;
 }
 
-/// On epoll always; in the ring for streams that move much at a time.
+/// On epoll always; in the ring for streams that move much at a time, and for splices.
 template <class Op>
 bool operation<Op>::start_with_attempt(core& c, cancel_scope& context) noexcept {
     if constexpr (detail::has_seat<Op>) {

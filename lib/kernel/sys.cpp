@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 namespace ringlet::sys {
@@ -106,6 +107,33 @@ int set_nonblocking(int fd) noexcept {
 int event_fd() noexcept {
     if (const int error = kernel::fault::injected("event_fd")) return -error;
     return checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+}
+int pipe(int* ends) noexcept {
+    if (const int error = kernel::fault::injected("pipe")) return -error;
+    return checked(::pipe2(ends, O_CLOEXEC | O_NONBLOCK));
+}
+int pipe_size(int fd, int size) noexcept {
+    if (const int error = kernel::fault::injected("pipe_size")) return -error;
+    return checked(size > 0 ? ::fcntl(fd, F_SETPIPE_SZ, size) : ::fcntl(fd, F_GETPIPE_SZ));
+}
+int splice(int from, int to, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("splice")) return -error;
+    return retried([&] {
+        return ::splice(from, nullptr, to, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    });
+}
+int tee(int from, int to, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("tee")) return -error;
+    return retried([&] { return ::tee(from, to, size, SPLICE_F_NONBLOCK); });
+}
+int read(int fd, void* room, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("read")) return -error;
+    return retried([&] { return ::read(fd, room, size); });
+}
+void ignore_sigpipe() noexcept {
+    struct sigaction now{};
+    if (::sigaction(SIGPIPE, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0) return;
+    if (now.sa_handler == SIG_DFL) static_cast<void>(::signal(SIGPIPE, SIG_IGN));
 }
 void ring_bell(int fd) noexcept {
     const int kept = errno;

@@ -36,6 +36,18 @@ namespace ringlet::sys {
 void close(int fd) noexcept;
 [[nodiscard]] int set_nonblocking(int fd) noexcept;
 [[nodiscard]] int event_fd() noexcept;
+/// Both ends close-on-exec and non-blocking: ends[0] is read from, ends[1] written to.
+[[nodiscard]] int pipe(int* ends) noexcept;
+/// The pipe's size in bytes once it is asked to be `size`, or as it is with 0 (F_SETPIPE_SZ,
+/// F_GETPIPE_SZ).
+[[nodiscard]] int pipe_size(int fd, int size) noexcept;
+/// SPLICE_F_MOVE | SPLICE_F_NONBLOCK, which says nothing of a socket: that waits unless it is
+/// non-blocking itself.
+[[nodiscard]] int splice(int from, int to, std::size_t size) noexcept;
+[[nodiscard]] int tee(int from, int to, std::size_t size) noexcept;
+[[nodiscard]] int read(int fd, void* room, std::size_t size) noexcept;
+/// For the process, unless it has a handler for it: splice(2) has no MSG_NOSIGNAL.
+void ignore_sigpipe() noexcept;
 /// Adds 1 to an eventfd; safe in a signal handler.
 void ring_bell(int fd) noexcept;
 

@@ -25,6 +25,7 @@ class ring;
 class poller;
 }  // namespace kernel
 class buffer_pool;
+class pipe_pool;
 
 /// What a core has done since it was made. Plain counters of the owning thread.
 struct core_stats {
@@ -43,6 +44,10 @@ struct core_stats {
     std::uint64_t overflows = 0;    ///< turns that found the completion queue overflown
     std::uint64_t starvations = 0;  ///< waits of a stream for a buffer of the pool
     std::uint64_t pauses = 0;       ///< multishot receives stopped: enough received unasked
+    std::uint64_t splices = 0;      ///< splice(2) calls that moved something
+    std::uint64_t spliced_bytes = 0;   ///< received into pipes
+    std::uint64_t pipes_made = 0;
+    std::uint64_t pipe_shortages = 0;  ///< times no pipe could be had: the limit, EMFILE, too small
 };
 
 /// One loop: it owns one thread's time and decides what runs next, when to sleep and who may wake
@@ -149,6 +154,7 @@ public:
     [[nodiscard]] descriptor_pool& descriptors() noexcept { return *descriptors_; }
     [[nodiscard]] core_stats& counters() noexcept { return stats_; }
     [[nodiscard]] buffer_pool& buffers() noexcept { return *buffers_; }
+    [[nodiscard]] pipe_pool& pipes() noexcept { return *pipes_; }
     /// io_uring: takes the answers there are now, without waiting.
     void look() noexcept;
     /// Operations the kernel or a descriptor has; 0 when the core may be destroyed.
@@ -238,6 +244,7 @@ private:
     link_list stop_waiters_;
     std::unique_ptr<descriptor_pool> descriptors_;
     std::unique_ptr<buffer_pool> buffers_;
+    std::unique_ptr<pipe_pool> pipes_;
     backend_choice choice_;
 
     // What other threads touch.

@@ -58,6 +58,7 @@ struct descriptor {
     /// epoll: a short read does not mean empty any more (end of stream, error or urgent data seen).
     bool trust_short : 1 = true;
     bool closing : 1 = false;
+    bool nonblocking : 1 = false;  ///< the ring's sockets become so when they are spliced
     /// Much comes at a time: large buffers, and system calls before the ring is asked.
     bool bulk : 1 = false;
     std::uint8_t bulk_score = 0;

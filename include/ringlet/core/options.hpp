@@ -46,6 +46,16 @@ struct buffer_options {
     receive_path receive = receive_path::automatic;
 };
 
+/// The pipes of a core through which streams are spliced. A pipe is held while there is something in
+/// it, so a few are enough for many streams; who finds none copies instead.
+struct pipe_options {
+    /// Open at once, in use or spare: two descriptors each.
+    std::uint32_t limit = 64;
+    /// Bytes (F_SETPIPE_SZ); 0: the kernel's 64 KiB. What users without CAP_SYS_RESOURCE may have
+    /// in pipes is bounded by /proc/sys/fs/pipe-max-size and pipe-user-pages-soft.
+    std::uint32_t size = 0;
+};
+
 struct core_options {
     ringlet::backend backend = backend::automatic;
     ring_flavour flavour = ring_flavour::best;
@@ -66,6 +76,7 @@ struct core_options {
     unsigned inbox_capacity = 1024;
     wait_policy wait = {};
     buffer_options buffers = {};
+    pipe_options pipes = {};
     /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
     clock_source* clock = nullptr;
 };

@@ -10,8 +10,10 @@
 #include <ringlet/io/recv.hpp>
 #include <ringlet/io/recv_chunk.hpp>
 #include <ringlet/io/send.hpp>
+#include <ringlet/io/splice.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -41,6 +43,11 @@ public:
     /// The bytes as they come, each time in a buffer of the core's pool:
     /// `while (auto chunk = co_await peer.chunks().next()) ...`. An idle stream holds no buffer.
     [[nodiscard]] chunk_sequence chunks() noexcept { return chunk_sequence(*socket_); }
+    /// The same, at most `most` (1 or more) bytes at a time: no more than that is received unasked,
+    /// except what had come before. Costs a system call for each chunk.
+    [[nodiscard]] chunk_sequence chunks(std::uint32_t most) noexcept {
+        return chunk_sequence(*socket_, most > 0 ? most : 1);
+    }
     /// Sends at least one byte: result<size_t>.
     [[nodiscard]] send_op send(std::span<const std::byte> bytes) noexcept {
         return send_op(*socket_, bytes);
@@ -59,6 +66,16 @@ public:
     /// Sends every byte of all parts, in order: result<void>. The list itself is copied.
     [[nodiscard]] send_gathered_op send_all(std::span<const send_part> parts) noexcept {
         return send_gathered_op(*socket_, parts);
+    }
+
+    /// Receives what there is, at most `most` bytes, into an empty pipe, without copying it:
+    /// result<size_t>.
+    [[nodiscard]] splice_to_op splice_to(splice_pipe& into, std::size_t most = std::size_t{1} << 20) noexcept {
+        return splice_to_op(*socket_, into, most);
+    }
+    /// Sends at least one of the bytes in a pipe, without copying them: result<size_t>.
+    [[nodiscard]] splice_from_op splice_from(splice_pipe& from) noexcept {
+        return splice_from_op(*socket_, from);
     }
 
     /// No more will be sent (the peer sees the end of the stream) / received. Never waits.
