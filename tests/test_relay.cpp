@@ -382,7 +382,7 @@ TEST_CASE("the streams can be used after a relay was cancelled, and nothing queu
 
 TEST_CASE("a relay in which nothing moves ends after its idle time, and not before") {
     flavours::each_virtual([](core&, manual_clock&) -> task<> {
-        for (const relay_mode mode : modes) {
+        for (const relay_mode mode : {relay_mode::copy, relay_mode::splice}) {
             ends e = co_await proxied();
             relay_options options = options_of(mode);
             options.idle = 10s;
@@ -390,7 +390,7 @@ TEST_CASE("a relay in which nothing moves ends after its idle time, and not befo
             const time_point begin = now();
             co_await with_scope([&](scope& s) -> task<> {
                 s.start(run_relay(e, options, result));
-                for (int i = 0; i < 3; ++i) {
+                for (int i = 0; i < 2; ++i) {
                     co_await sleep_for(7s);
                     tcp_stream& sends = i % 2 == 0 ? e.left : e.right;
                     tcp_stream& gets = i % 2 == 0 ? e.right : e.left;
@@ -401,8 +401,8 @@ TEST_CASE("a relay in which nothing moves ends after its idle time, and not befo
             });
             CHECK(result.how == errc::timed_out);
             CHECK(result.first == ender::neither);
-            CHECK(now() - begin >= 31s);
-            CHECK(now() - begin <= 34s);
+            CHECK(now() - begin >= 24s);
+            CHECK(now() - begin <= 27s);
         }
     });
 }
@@ -438,7 +438,7 @@ TEST_CASE("a stop ends a relay once nothing moves") {
 
 TEST_CASE("a rate limit, by the clock") {
     constexpr std::uint64_t rate = 40'000;
-    const auto bytes = noise(2 * rate, 12);
+    const auto bytes = noise(rate, 12);
     flavours::each_virtual([&](core&, manual_clock&) -> task<> {
         for (const relay_mode mode : {relay_mode::copy, relay_mode::splice}) {
             relay_options options = options_of(mode);
@@ -446,8 +446,8 @@ TEST_CASE("a rate limit, by the clock") {
             const time_point begin = now();
             static_cast<void>(co_await exchange(bytes, bytes, bytes.size(), options));
             const nanoseconds took = now() - begin;
-            CHECK(took >= 2s - 1s / 16 - 1ms);
-            CHECK(took <= 2s + 500ms);
+            CHECK(took >= 1s - 1s / 16 - 1ms);
+            CHECK(took <= 1s + 250ms);
         }
     });
 }

@@ -38,13 +38,14 @@ const completion_kind acceptor::stop_kind_{
     .cancel = stopped, .attempt = nullptr, .answered = nullptr};
 
 acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
-                   const listen_options& options, shared_port* shared)
+                   const listen_options& options, shared_port* shared, socket_file file)
     : completion(kind_),
       home_(home),
       socket_(std::move(socket)),
       local_(local),
       options_(options),
-      shared_(shared) {
+      shared_(shared),
+      file_(std::move(file)) {
     options_.ready_limit = std::max(options_.ready_limit, 1U);
     if (shared_ != nullptr) {
         shared_->listeners[program::this_core] = this;
@@ -295,6 +296,7 @@ void acceptor::stop() noexcept {
 
 void acceptor::retire() noexcept {
     retired_ = true;
+    file_.remove();
     pause_.disarm();
     stop_node_.unlink_if_linked();
     if (shared_ != nullptr) {

@@ -15,11 +15,19 @@ connect_op::connect_op(const address& peer, const stream_options& options) noexc
     : peer_(peer), options_(options) {}
 
 int connect_op::open() noexcept {
-    const int fd = sys::socket(peer_.family(), nonblocking(here()));
+    const bool nonblocks = peer_.is_unix() || nonblocking(here());
+    const int fd = sys::socket(peer_.family(), nonblocks);
     if (fd < 0) return fd;
     socket_ = owned_descriptor(fd);
     if (!socket_) return -ENOMEM;
-    return apply(options_, fd);
+    (*socket_).nonblocking = nonblocks;
+    return apply(options_, peer_.family(), fd);
+}
+
+/// A Unix-domain socket is connected at once or not at all: with a full backlog connect(2) says
+/// EAGAIN, and no poll ever tells when to try again.
+int connect_op::connect_now() noexcept {
+    return sys::connect((*socket_).fd, peer_.data(), peer_.size());
 }
 
 void connect_op::prepare(io_uring_sqe& sqe) noexcept {

@@ -10,15 +10,16 @@
 
 namespace ringlet {
 
-int apply(const stream_options& options, int fd) noexcept {
+int apply(const stream_options& options, int family, int fd) noexcept {
     int error = 0;
     const auto set = [&](int level, int name, int value) {
         if (error == 0) error = sys::set_option(fd, level, name, value);
     };
-    if (options.nodelay) set(IPPROTO_TCP, TCP_NODELAY, 1);
+    const bool tcp = family != AF_UNIX;
+    if (tcp && options.nodelay) set(IPPROTO_TCP, TCP_NODELAY, 1);
     if (options.receive_buffer > 0) set(SOL_SOCKET, SO_RCVBUF, options.receive_buffer);
     if (options.send_buffer > 0) set(SOL_SOCKET, SO_SNDBUF, options.send_buffer);
-    if (options.keepalive.count() > 0) {
+    if (tcp && options.keepalive.count() > 0) {
         set(SOL_SOCKET, SO_KEEPALIVE, 1);
         set(IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(options.keepalive.count()));
     }

@@ -20,7 +20,7 @@ namespace ringlet {
     return size < most ? size : most;
 }
 
-/// Applies the options to a socket; 0 or -errno.
-[[nodiscard]] int apply(const stream_options& options, int fd) noexcept;
+/// Applies the options to a socket of this family, those that it has; 0 or -errno.
+[[nodiscard]] int apply(const stream_options& options, int family, int fd) noexcept;
 
 }  // namespace ringlet

@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
 #include <time.h>
@@ -130,6 +131,14 @@ int read(int fd, void* room, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("read")) return -error;
     return retried([&] { return ::read(fd, room, size); });
 }
+int duplicate(int fd) noexcept { return checked(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+bool identify(const char* path, file_id& out) noexcept {
+    struct stat found{};
+    if (::lstat(path, &found) != 0) return false;
+    out = {.device = found.st_dev, .inode = found.st_ino};
+    return true;
+}
+void remove_file(const char* path) noexcept { static_cast<void>(::unlink(path)); }
 void ignore_sigpipe() noexcept {
     struct sigaction now{};
     if (::sigaction(SIGPIPE, nullptr, &now) != 0 || (now.sa_flags & SA_SIGINFO) != 0) return;

@@ -46,6 +46,16 @@ void close(int fd) noexcept;
 [[nodiscard]] int splice(int from, int to, std::size_t size) noexcept;
 [[nodiscard]] int tee(int from, int to, std::size_t size) noexcept;
 [[nodiscard]] int read(int fd, void* room, std::size_t size) noexcept;
+/// The descriptor once more, close-on-exec.
+[[nodiscard]] int duplicate(int fd) noexcept;
+/// Device and inode of a file itself, not of what a link points to; false when there is none.
+struct file_id {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    friend bool operator==(const file_id&, const file_id&) = default;
+};
+[[nodiscard]] bool identify(const char* path, file_id& out) noexcept;
+void remove_file(const char* path) noexcept;
 /// For the process, unless it has a handler for it: splice(2) has no MSG_NOSIGNAL.
 void ignore_sigpipe() noexcept;
 /// Adds 1 to an eventfd; safe in a signal handler.

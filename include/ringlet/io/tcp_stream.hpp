@@ -20,7 +20,7 @@
 
 namespace ringlet {
 
-/// One TCP connection, of the core it was made on. One receive and one send may be in flight at the
+/// One TCP connection, or one to a Unix-domain socket, of the core it was made on. One receive and one send may be in flight at the
 /// same time, from two tasks if you like; a second one of either is a bug that is caught.
 class tcp_stream {
 public:
