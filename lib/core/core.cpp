@@ -207,6 +207,8 @@ core_stats core::stats() const noexcept {
     all.starvations = buffers_->starvations;
     all.pipes_made = pipes_->made;
     all.pipe_shortages = pipes_->shortages;
+    all.pipes_open = pipes_->open();
+    all.buffers_leased = buffers_->leased();
     if (ring_) {
         all.enters = ring_->enters;
         all.submitted = ring_->submitted;

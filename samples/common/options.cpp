@@ -112,6 +112,17 @@ void command_line::address(std::string name, ringlet::address& into, std::string
                         }});
 }
 
+void command_line::addresses(std::string name, std::vector<ringlet::address>& into,
+                             std::string help) {
+    options_.push_back({std::move(name), "HOST:PORT", std::move(help),
+                        [&into](std::string_view text) {
+                            const auto parsed = ringlet::address::parse(text);
+                            if (!parsed) return ringlet::address::explain(text);
+                            into.push_back(*parsed);
+                            return std::string();
+                        }});
+}
+
 void command_line::backend(ringlet::backend& into) {
     options_.push_back({"backend", "NAME",
                         "auto, uring or epoll (default auto: io_uring where the kernel grants it; "

@@ -48,6 +48,8 @@ struct core_stats {
     std::uint64_t spliced_bytes = 0;   ///< received into pipes
     std::uint64_t pipes_made = 0;
     std::uint64_t pipe_shortages = 0;  ///< times no pipe could be had: the limit, EMFILE, too small
+    std::uint32_t pipes_open = 0;      ///< now, in use or spare
+    std::uint32_t buffers_leased = 0;  ///< of the pool, now
 };
 
 /// One loop: it owns one thread's time and decides what runs next, when to sleep and who may wake
