@@ -172,7 +172,7 @@ settings read_command_line(int argc, char** argv) {
     settings set;
     unsigned balance = 0;
     unsigned mode = 0;
-    std::size_t pipe_size = 0;
+    std::size_t pipe_size = set.run.core.pipes.size;
     set.relay.idle = 300s;
     samples::command_line line("tcp_proxy",
                                "Passes connections on to servers, until SIGINT or SIGTERM; SIGUSR1 "
@@ -192,8 +192,7 @@ settings read_command_line(int argc, char** argv) {
                 "tells servers of the client, by PROXY protocol version 1 or 2");
     line.choice("mode", {"auto", "copy", "splice"}, mode,
                 "copy, splice, or each direction by what it moves (default auto)");
-    line.bytes("pipe-size", pipe_size, 4096, 1U << 30,
-               "of a pipe for splicing (default: the kernel's 64K)");
+    line.bytes("pipe-size", pipe_size, 65536, 1U << 30, "of a pipe for splicing (default 1M)");
     line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
     line.backend(set.run.core.backend);
     line.number("max-connections", set.max_connections, 1, 100'000'000,

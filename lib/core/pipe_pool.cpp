@@ -54,8 +54,7 @@ int pipe_pool::make_one(ends& out) noexcept {
         // Refused (EPERM, EBUSY): it is as large as it was.
         size = std::max(size, sys::pipe_size(out.read, wanted));
     }
-    if (size >= usual_size || (options_.size > 0 && size >= static_cast<int>(options_.size)))
-        return 0;
+    if (size >= usual_size) return 0;
     sys::close(out.read);
     sys::close(out.write);
     return -EMFILE;

@@ -51,9 +51,10 @@ struct buffer_options {
 struct pipe_options {
     /// Open at once, in use or spare: two descriptors each.
     std::uint32_t limit = 64;
-    /// Bytes (F_SETPIPE_SZ); 0: the kernel's 64 KiB. What users without CAP_SYS_RESOURCE may have
-    /// in pipes is bounded by /proc/sys/fs/pipe-max-size and pipe-user-pages-soft.
-    std::uint32_t size = 0;
+    /// Bytes (F_SETPIPE_SZ), at least 64 KiB; 0: the kernel's 64 KiB. Users without CAP_SYS_RESOURCE
+    /// may have 1 MiB in a pipe and 64 MiB in all theirs (/proc/sys/fs/pipe-max-size,
+    /// pipe-user-pages-soft): what goes beyond stays at 64 KiB, or is not made.
+    std::uint32_t size = 1024 * 1024;
 };
 
 struct core_options {
