@@ -6,11 +6,14 @@
 #include <kernel/fault.hpp>
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/utsname.h>
@@ -180,6 +183,12 @@ int pin_thread(int cpu) noexcept {
     CPU_ZERO(&only);
     CPU_SET(cpu, &only);
     return checked(::sched_setaffinity(0, sizeof only, &only));
+}
+void become_worker(const char* name) noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    ::prctl(PR_SET_NAME, name);
 }
 int read_small_file(const char* path, char* room, std::size_t size) noexcept {
     const int fd = checked(::open(path, O_RDONLY | O_CLOEXEC));

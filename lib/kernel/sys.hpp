@@ -58,6 +58,8 @@ void pause_ns(std::uint64_t ns) noexcept;
 /// CPUs this thread may use, at most `room` of them; their number.
 [[nodiscard]] int allowed_cpus(int* cpus, int room) noexcept;
 [[nodiscard]] int pin_thread(int cpu) noexcept;
+/// This thread runs calls that block: signals are for the others. `name` has at most 15 characters.
+void become_worker(const char* name) noexcept;
 /// The text of a small file such as one under /proc/sys, without its last newline; its length or
 /// -errno.
 [[nodiscard]] int read_small_file(const char* path, char* room, std::size_t size) noexcept;

@@ -5,6 +5,7 @@
 #include <ringlet/base/link.hpp>
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/bell.hpp>
+#include <ringlet/core/blocking_job.hpp>
 #include <ringlet/core/completion.hpp>
 #include <ringlet/core/descriptor.hpp>
 #include <ringlet/core/inbox.hpp>
@@ -25,6 +26,7 @@ class ring;
 class poller;
 }  // namespace kernel
 class buffer_pool;
+class blocking_pool;
 
 /// What a core has done since it was made. Plain counters of the owning thread.
 struct core_stats {
@@ -154,6 +156,16 @@ public:
     /// Operations the kernel or a descriptor has; 0 when the core may be destroyed.
     std::uint32_t in_flight = 0;
 
+    // ---- calls that block, on the threads of the blocking pool ------------------------------
+    /// Hands a job to the pool: 0 (its waiter will be resumed here), or a negative answer.
+    [[nodiscard]] int start_blocking(blocking_job& job) noexcept;
+    /// False when the job has begun already: it is waited for. True: it will not run.
+    [[nodiscard]] bool withdraw_blocking(blocking_job& job) noexcept;
+    /// The waiter of a job that has run has been resumed.
+    void left_blocking() noexcept { --blocked_; }
+    /// The worker: the job has run. Its waiter resumes here.
+    void end_blocking(blocking_job& job) noexcept;
+
     // ---- the stop that run() spreads; see coro/stop.hpp -------------------------------------
     [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
     /// Ends the waits in stop_waiters() with errc::stopping; later ones end at once.
@@ -239,11 +251,14 @@ private:
     std::unique_ptr<descriptor_pool> descriptors_;
     std::unique_ptr<buffer_pool> buffers_;
     backend_choice choice_;
+    std::uint32_t blocked_ = 0;  // jobs handed to the blocking pool whose waiters have not resumed
+    std::shared_ptr<blocking_pool> blocking_;  // from the first job on
 
     // What other threads touch.
     class inbox inbox_;
     class bell bell_;
     std::atomic<link*> returned_{nullptr};  // waiters from make_ready_from_anywhere, last first
+    std::atomic<std::uint32_t> workers_{0};  // jobs whose worker may still touch this core
     completion bell_completion_;
 };
 

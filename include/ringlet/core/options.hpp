@@ -46,6 +46,15 @@ struct buffer_options {
     receive_path receive = receive_path::automatic;
 };
 
+/// The threads that calls which block are given to; see io/blocking.hpp. They belong to the process:
+/// the core that needs them first decides.
+struct blocking_options {
+    /// At most so many, 1 to 1024; started one by one when a call finds the others busy.
+    unsigned threads = 4;
+    /// Calls that may wait for a thread; one more is refused with errc::pool_full.
+    unsigned queue = 1024;
+};
+
 struct core_options {
     ringlet::backend backend = backend::automatic;
     ring_flavour flavour = ring_flavour::best;
@@ -66,6 +75,7 @@ struct core_options {
     unsigned inbox_capacity = 1024;
     wait_policy wait = {};
     buffer_options buffers = {};
+    blocking_options blocking = {};
     /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
     clock_source* clock = nullptr;
 };

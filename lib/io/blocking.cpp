@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/io/blocking.hpp>
+
+namespace ringlet::detail {
+
+const completion_kind blocking_wait::kind_{.cancel = cancel, .attempt = nullptr,
+                                           .answered = nullptr, .submit = nullptr};
+
+bool blocking_wait::start(cancel_scope& context) noexcept {
+    if (context.cancelled()) {
+        answer = context.refusal();
+        return false;
+    }
+    call_.waiter = waiter;
+    answer = here().start_blocking(call_);
+    if (answer < 0) return false;
+    at = phase::parked;
+    context.link(*this);
+    return true;
+}
+
+void blocking_wait::cancel(core& c, completion& waiting) noexcept {
+    if (c.withdraw_blocking(static_cast<blocking_wait&>(waiting).call_))
+        c.answer(waiting, answer::own_base - waiting.ending);
+}
+
+void blocking_wait::leave() noexcept {
+    if (at != phase::parked) return;
+    at = phase::ready;
+    unlink_if_linked();
+    here().left_blocking();
+}
+
+}  // namespace ringlet::detail
