@@ -182,6 +182,7 @@ core::~core() {
     buffers_.reset();
     poller_.reset();
     ring_.reset();
+    if (sigpipe_to_release_) sys::release_sigpipe();
     if (current_ == this) {
         current_ = nullptr;
         frame::drop_lists();
@@ -388,6 +389,11 @@ void core::reap_ring() noexcept {
 void core::look() noexcept {
     ring_->enter(0, 0, 0);
     reap_ring();
+}
+
+void core::hold_sigpipe_once() noexcept {
+    sigpipe_held_ = true;
+    sigpipe_to_release_ = sys::hold_sigpipe();
 }
 
 bool core::spin_for_work() {

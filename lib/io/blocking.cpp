@@ -13,16 +13,19 @@ bool blocking_wait::start(cancel_scope& context) noexcept {
         answer = context.refusal();
         return false;
     }
-    call_.waiter = waiter;
-    answer = here().start_blocking(call_);
-    if (answer < 0) return false;
+    job_.waiter = waiter;
+    job_.owner = this;
+    if (const int error = here().start_blocking(job_); error != 0) {
+        answer = error;
+        return false;
+    }
     at = phase::parked;
     context.link(*this);
     return true;
 }
 
 void blocking_wait::cancel(core& c, completion& waiting) noexcept {
-    if (c.withdraw_blocking(static_cast<blocking_wait&>(waiting).call_))
+    if (c.withdraw_blocking(static_cast<blocking_wait&>(waiting).job_))
         c.answer(waiting, answer::own_base - waiting.ending);
 }
 

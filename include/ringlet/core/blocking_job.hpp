@@ -11,11 +11,13 @@ class core;
 /// A call that may block, on its way to a worker thread of the blocking pool and back. Lives in
 /// whatever waits for it, from core::start_blocking() until its waiter resumes.
 struct blocking_job : ready_node {
-    using run_function = void (*)(blocking_job&) noexcept;
-    explicit blocking_job(run_function f) noexcept : run(f) {}
+    blocking_job() noexcept = default;
+    blocking_job(blocking_job&& unstarted) noexcept : run(unstarted.run) {}
 
-    run_function run;      ///< called by the worker: everything but the call itself is out of bounds
-    core* home = nullptr;  ///< where the waiter resumes
+    /// Called by the worker: everything but the call itself is out of bounds.
+    void (*run)(blocking_job&) noexcept = nullptr;
+    completion* owner = nullptr;  ///< what waits for it
+    core* home = nullptr;         ///< where the waiter resumes
 };
 
 }  // namespace ringlet

@@ -153,6 +153,11 @@ public:
     [[nodiscard]] buffer_pool& buffers() noexcept { return *buffers_; }
     /// io_uring: takes the answers there are now, without waiting.
     void look() noexcept;
+    /// Before a system call that raises SIGPIPE whatever it is told: from then on and until the core
+    /// ends the thread does not receive it.
+    void hold_sigpipe() noexcept {
+        if (!sigpipe_held_) [[unlikely]] hold_sigpipe_once();
+    }
     /// Operations the kernel or a descriptor has; 0 when the core may be destroyed.
     std::uint32_t in_flight = 0;
 
@@ -189,6 +194,7 @@ private:
         if (next_ || ended_) [[unlikely]] follow();
     }
     void follow();
+    void hold_sigpipe_once() noexcept;
     void read_inbox();
     void enter_kernel(bool may_sleep);
     void reap_ring() noexcept;
@@ -235,6 +241,8 @@ private:
     std::coroutine_handle<> ended_;
     unsigned inline_left_ = 0;
     bool stop_requested_ = false;
+    bool sigpipe_held_ = false;
+    bool sigpipe_to_release_ = false;
     std::unique_ptr<kernel::ring> ring_;
     std::unique_ptr<kernel::poller> poller_;
     edge_queue edges_;

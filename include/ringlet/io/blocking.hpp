@@ -18,12 +18,6 @@ namespace ringlet {
 
 namespace detail {
 
-/// A job and the wait that it belongs to.
-struct blocking_call : blocking_job {
-    blocking_call(run_function f, completion& c) noexcept : blocking_job(f), owner(&c) {}
-    completion* owner;
-};
-
 /// A wait for a call on the blocking pool, whatever the call.
 class blocking_wait : public completion {
 public:
@@ -35,14 +29,14 @@ public:
     }
 
 protected:
-    explicit blocking_wait(blocking_job::run_function run) noexcept
-        : completion(kind_), call_(run, *this) {}
+    explicit blocking_wait(void (*call)(blocking_job&) noexcept) noexcept : completion(kind_) {
+        job_.run = call;
+    }
     ~blocking_wait() {
         RINGLET_DEBUG_CHECK(at != phase::parked,
                             "a wait for a blocking call was destroyed: the call may still write to "
                             "its caller's memory; end the task through its scope");
     }
-    [[nodiscard]] blocking_job::run_function run() const noexcept { return call_.run; }
     void leave() noexcept;
 
 private:
@@ -50,7 +44,7 @@ private:
     static void cancel(core& c, completion& waiting) noexcept;
     static const completion_kind kind_;
 
-    blocking_call call_;
+    blocking_job job_;
 };
 
 template <class T>
@@ -82,7 +76,7 @@ public:
 private:
     /// On a worker thread.
     static void call(blocking_job& job) noexcept {
-        auto& self = static_cast<blocking_op&>(*static_cast<blocking_call&>(job).owner);
+        auto& self = static_cast<blocking_op&>(*job.owner);
         try {
             if constexpr (std::is_void_v<value_type>) {
                 self.function_();
