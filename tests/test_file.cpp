@@ -4,6 +4,7 @@
 #include "file_helpers.hpp"
 
 #include <kernel/fault.hpp>
+#include <kernel/sys.hpp>
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -129,6 +130,40 @@ TEST_CASE("what is not in the page cache is read as well") {
             CHECK(*got == data.size() - offset);
             CHECK(std::equal(room.begin(), room.begin() + static_cast<std::ptrdiff_t>(*got),
                              data.begin() + static_cast<std::ptrdiff_t>(offset)));
+        }
+    });
+}
+
+TEST_CASE("what is fetched is in the page cache afterwards") {
+    flavours::each_task([](core&) -> task<> {
+        const files::temp_folder dir;
+        files::put(dir / "f", net::pattern(3'000'000));
+        auto f = (co_await file::open(dir / "f", {.write = true})).value();
+        const auto cached = [&](std::uint64_t offset) {
+            char byte = 0;
+            return sys::try_read_at(f.native_handle(), &byte, 1, offset) == 1;
+        };
+        CHECK(co_await f.sync());
+        ::posix_fadvise(f.native_handle(), 0, 0, POSIX_FADV_DONTNEED);
+        const bool was_dropped = !cached(2'500'000);  // tmpfs keeps what it has
+        if (!was_dropped) MESSAGE("this file system does not drop its pages");
+        CHECK(co_await f.fetch(0, 3'000'000));
+        for (std::uint64_t at = 0; at < 3'000'000; at += 4096) CHECK(cached(at));
+        for (int times = 0; times < 2; ++times) {
+            CHECK(co_await f.fetch(0, 1));
+            CHECK(co_await f.fetch(2'999'999, 2));
+            CHECK(co_await f.fetch(5'000'000, 100));  // beyond the end there is nothing to fetch
+            CHECK(co_await f.fetch(10, 0));
+        }
+        auto folder = (co_await file::open(dir.path())).value();
+        CHECK((co_await folder.fetch(0, 10)).error() == std::errc::is_a_directory);
+        for (const int turns : {-1, 0, 1}) {
+            ::posix_fadvise(f.native_handle(), 0, 0, POSIX_FADV_DONTNEED);
+            auto fetch = [&]() -> task<std::error_code> {
+                co_return (co_await f.fetch(0, 3'000'000)).error();
+            };
+            const auto error = co_await net::cancelled_after(turns, fetch);
+            CHECK((!error || error == errc::cancelled));
         }
     });
 }

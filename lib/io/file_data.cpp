@@ -7,6 +7,9 @@
 #include <io/start.hpp>
 #include <kernel/sys.hpp>
 
+#include <algorithm>
+#include <array>
+
 namespace ringlet {
 
 namespace {
@@ -53,6 +56,31 @@ int read_at_op::attempt() noexcept {
         if (got > 0) got_ += static_cast<std::size_t>(got);
         if (got <= 0 || got_ == most) return got < 0 ? got : static_cast<int>(got_);
     }
+}
+
+void fetch_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }  // never asked
+int fetch_op::try_now() noexcept {
+    constexpr std::uint64_t step = 128 * 1024;
+    char sample = 0;
+    while (left_ > 0) {
+        const int got = sys::try_read_at(descriptor_->fd, &sample, 1, offset_);
+        if (got <= 0) return got;  // not there; or the file has ended, which is all there is of it
+        const std::uint64_t done = left_ == 1 ? 1 : std::min(left_ - 1, step);
+        offset_ += done;
+        left_ -= done;
+    }
+    return 0;
+}
+int fetch_op::attempt() noexcept {
+    std::array<std::byte, 64 * 1024> nowhere;
+    while (left_ > 0) {
+        const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left_, nowhere.size()));
+        const int got = sys::read_at(descriptor_->fd, nowhere.data(), size, offset_);
+        if (got <= 0) return got;
+        offset_ += static_cast<std::uint64_t>(got);
+        left_ -= static_cast<std::uint64_t>(got);
+    }
+    return 0;
 }
 
 bool write_at_op::start(core& c, cancel_scope& context) noexcept {
@@ -102,6 +130,7 @@ void resize_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }
 int resize_op::attempt() noexcept { return sys::resize(descriptor_->fd, size_); }
 
 template class operation<read_at_op>;
+template class operation<fetch_op>;
 template class operation<write_at_op>;
 template class operation<write_all_at_op>;
 template class operation<sync_op>;

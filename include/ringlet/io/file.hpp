@@ -46,6 +46,12 @@ public:
     [[nodiscard]] read_at_op read_at(std::span<std::byte> room, std::uint64_t offset) const noexcept {
         return read_at_op(*descriptor_, room, offset);
     }
+    /// Brings a range into the page cache, so that sending it soon after does not hold the loop up:
+    /// result<void>. Goes on at once where samples of it (its ends, and a byte every 128 KiB, which is
+    /// how far the kernel reads ahead) are there already; else a worker thread reads it.
+    [[nodiscard]] fetch_op fetch(std::uint64_t offset, std::uint64_t length) const noexcept {
+        return fetch_op(*descriptor_, offset, length);
+    }
     /// Writes at `offset` (at the end, if opened to append: pwrite(2)): result<size_t>, at least one
     /// byte.
     [[nodiscard]] write_at_op write_at(std::span<const std::byte> bytes,

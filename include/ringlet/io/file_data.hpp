@@ -41,6 +41,31 @@ private:
     blocking_job job_;
 };
 
+/// Brings a range of a file into the page cache.
+class [[nodiscard]] fetch_op : public operation<fetch_op> {
+public:
+    fetch_op(descriptor& d, std::uint64_t offset, std::uint64_t length) noexcept
+        : descriptor_(&d), offset_(offset), left_(length) {}
+
+    static constexpr bool never_at_once = true;
+    static constexpr bool never_in_ring = true;
+    [[nodiscard]] descriptor* shared() const noexcept { return descriptor_; }
+    [[nodiscard]] blocking_job& job() noexcept { return job_; }
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int try_now() noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] result<void> finish(int answer) const noexcept {
+        if (answer < 0) return answer::to_error(answer);
+        return {};
+    }
+
+private:
+    descriptor* descriptor_;
+    std::uint64_t offset_;
+    std::uint64_t left_;
+    blocking_job job_;
+};
+
 /// Writes bytes of a file at an offset, at least one, and gives their number. The bytes must live
 /// until the operation has ended.
 class [[nodiscard]] write_at_op : public operation<write_at_op> {
@@ -138,6 +163,7 @@ private:
 };
 
 extern template class operation<read_at_op>;
+extern template class operation<fetch_op>;
 extern template class operation<write_at_op>;
 extern template class operation<write_all_at_op>;
 extern template class operation<sync_op>;
