@@ -60,12 +60,15 @@ int read_at_op::attempt() noexcept {
 
 void fetch_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }  // never asked
 int fetch_op::try_now() noexcept {
+    // How far the kernel reads ahead at most and at least, unless it is told otherwise.
     constexpr std::uint64_t step = 128 * 1024;
+    constexpr std::uint64_t least = 16 * 1024;
     char sample = 0;
     while (left_ > 0) {
         const int got = sys::try_read_at(descriptor_->fd, &sample, 1, offset_);
         if (got <= 0) return got;  // not there; or the file has ended, which is all there is of it
-        const std::uint64_t done = left_ == 1 ? 1 : std::min(left_ - 1, step);
+        if (left_ <= least) return 0;
+        const std::uint64_t done = std::min(left_ - 1, step);
         offset_ += done;
         left_ -= done;
     }

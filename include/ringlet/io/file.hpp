@@ -47,8 +47,9 @@ public:
         return read_at_op(*descriptor_, room, offset);
     }
     /// Brings a range into the page cache, so that sending it soon after does not hold the loop up:
-    /// result<void>. Goes on at once where samples of it (its ends, and a byte every 128 KiB, which is
-    /// how far the kernel reads ahead) are there already; else a worker thread reads it.
+    /// result<void>. Goes on at once where samples of it (its first byte, one every 128 KiB, which is
+    /// how far the kernel reads ahead, and the last of more than 16 KiB) are there already; else a
+    /// worker thread reads it.
     [[nodiscard]] fetch_op fetch(std::uint64_t offset, std::uint64_t length) const noexcept {
         return fetch_op(*descriptor_, offset, length);
     }
