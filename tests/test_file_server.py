@@ -496,7 +496,6 @@ def rude_clients(backend):
         rng = random.Random(3)
         for turn in range(60):
             c = s.connect()
-            c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)
             c.sendall(request("/large") * (1 + turn % 3))
             if turn % 4:
                 receive(c, rng.randrange(1, 400_000))
@@ -614,7 +613,7 @@ def without_openat2(_):
     real = frame.PROGRAMS[NAME]
     with tempfile.TemporaryDirectory() as folder:
         wrapper = pathlib.Path(folder) / NAME
-        wrapper.write_text(f"#!/bin/sh\nexec {strace} -f -qq -o /dev/null -e trace=openat2 -e "
+        wrapper.write_text(f"#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace=openat2 -e "
                            f"inject=openat2:error=EPERM {real} \"$@\"\n")
         wrapper.chmod(0o755)
         frame.PROGRAMS[NAME] = str(wrapper)
@@ -627,8 +626,7 @@ def without_openat2(_):
                 expect(s.ask("/inside").status == 404, "any link")
                 expect(s.ask("/missing").status == 404, "missing")
                 expect(s.ask("/sub").status == 403, "a folder")
-                s.signal()
-                s.wait(10)
+                s.stop(10)
         finally:
             frame.PROGRAMS[NAME] = real
     return "no link is followed, the rest as ever"
