@@ -63,12 +63,14 @@ static bool has_field(const char* head, const char* field, size_t value) {
 }
 
 // Takes bytes of the head; how many of them were the head's.
-static size_t take_head(struct client* client, struct connection* c, const char* data, size_t size) {
+static size_t take_head(struct client* client, struct connection* c, const char* data,
+                        size_t size) {
     size_t taken = 0;
     while (taken < size && !c->in_body) {
         if (c->head_length + 1 == max_head) die(&program, exit_failure, "the head is too long");
         c->head[c->head_length++] = data[taken++];
-        c->in_body = c->head_length >= 4 && memcmp(c->head + c->head_length - 4, "\r\n\r\n", 4) == 0;
+        c->in_body =
+            c->head_length >= 4 && memcmp(c->head + c->head_length - 4, "\r\n\r\n", 4) == 0;
     }
     if (c->in_body) {
         c->head[c->head_length] = '\0';
@@ -83,7 +85,8 @@ static void on_readable(struct client* client, struct connection* c) {
     for (;;) {
         ssize_t got = recv(c->fd, room, sizeof(room), 0);
         if (got < 0 && errno == EAGAIN) return;
-        if (got <= 0) die(&program, exit_failure, "recv: %s", got < 0 ? strerror(errno) : "the end");
+        if (got <= 0)
+            die(&program, exit_failure, "recv: %s", got < 0 ? strerror(errno) : "the end");
         size_t at = c->in_body ? 0 : take_head(client, c, room, (size_t)got);
         size_t body = (size_t)got - at;
         if (body > client->size - c->got) die(&program, exit_failure, "more bytes than promised");

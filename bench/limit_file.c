@@ -22,14 +22,15 @@ static const struct program program = {
     .name = "limit_file",
     .backend = "epoll",
     .techniques = {"sendfile", "copy"},
-    .help = "usage: limit_file [options]\n"
-            "Serves the current folder over HTTP, hand-written with epoll.\n"
-            "  --listen HOST:PORT         numeric IPv4 address (127.0.0.1:7000); port 0 picks one\n"
-            "  --technique sendfile|copy  sendfile(2) for every file (default), or read and send for\n"
-            "                             those of up to 16 KiB\n"
-            "  --buffer BYTES             sent of one file before others have their turn (1048576)\n"
-            "  --cpu N                    run on this cpu only\n"
-            "  --help                     this text\n",
+    .help =
+        "usage: limit_file [options]\n"
+        "Serves the current folder over HTTP, hand-written with epoll.\n"
+        "  --listen HOST:PORT         numeric IPv4 address (127.0.0.1:7000); port 0 picks one\n"
+        "  --technique sendfile|copy  sendfile(2) for every file (default), or read and send for\n"
+        "                             those of up to 16 KiB\n"
+        "  --buffer BYTES             sent of one file before others have their turn (1048576)\n"
+        "  --cpu N                    run on this cpu only\n"
+        "  --help                     this text\n",
 };
 
 struct connection {
@@ -114,11 +115,11 @@ static bool begin_answer(struct connection* c, unsigned size) {
     c->offset = 0;
     c->end = status.st_size;
     c->head_sent = 0;
-    c->head_length = (unsigned)snprintf(
-        c->head, sizeof(c->head),
-        "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
-        "Content-Length: %lld\r\nConnection: keep-alive\r\n\r\n",
-        (long long)status.st_size);
+    c->head_length =
+        (unsigned)snprintf(c->head, sizeof(c->head),
+                           "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n"
+                           "Content-Length: %lld\r\nConnection: keep-alive\r\n\r\n",
+                           (long long)status.st_size);
     c->length -= size;
     memmove(c->request, c->request + size, c->length);
     return true;
@@ -131,7 +132,8 @@ static bool serve(struct server* server, int fd) {
         while (c->file < 0) {
             char* end = memmem(c->request, c->length, "\r\n\r\n", 4);
             if (end) {
-                if (!begin_answer(c, (unsigned)(end + 4 - c->request))) return drop(server, fd), false;
+                if (!begin_answer(c, (unsigned)(end + 4 - c->request)))
+                    return drop(server, fd), false;
                 break;
             }
             size_t room = sizeof(c->request) - c->length;

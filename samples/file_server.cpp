@@ -48,8 +48,8 @@ struct site {
     ringlet::file root;
 };
 
-/// What has been received and not yet been dealt with: the chunk it came in, or a copy where it must
-/// be kept for long, since a slow client must not hold a buffer of the core's pool.
+/// What has been received and not yet been dealt with: the chunk it came in, or a copy where it
+/// must be kept for long, since a slow client must not hold a buffer of the core's pool.
 class received {
 public:
     [[nodiscard]] std::span<char> bytes() noexcept {
@@ -162,8 +162,8 @@ private:
     }
     void put(std::uint64_t number) noexcept {
         char* const end = room_.data() + room_.size();
-        size_ = static_cast<std::size_t>(
-            std::to_chars(room_.data() + size_, end, number).ptr - room_.data());
+        size_ = static_cast<std::size_t>(std::to_chars(room_.data() + size_, end, number).ptr -
+                                         room_.data());
     }
 
     static inline thread_local date date_;
@@ -178,8 +178,7 @@ int status_of(const std::error_code& error) {
         return 403;
     if (error == std::errc::too_many_files_open ||
         error == std::errc::too_many_files_open_in_system ||
-        error == std::errc::not_enough_memory ||
-        error == std::errc::resource_unavailable_try_again)
+        error == std::errc::not_enough_memory || error == std::errc::resource_unavailable_try_again)
         return 503;
     if (error == std::errc::io_error) return 500;
     return 404;  // not there; or not beneath the root, which is nobody's business
@@ -268,8 +267,8 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     co_return co_await send_part(peer, *opened, part, head, idle) && keep_alive;
 }
 
-/// Lets a client read the last answer: closing with something unread would reset the connection, and
-/// the answer might be lost with it.
+/// Lets a client read the last answer: closing with something unread would reset the connection,
+/// and the answer might be lost with it.
 ringlet::task<> linger(ringlet::tcp_stream& peer) {
     if (!peer.try_shutdown_send()) co_return;
     const auto until = ringlet::now() + 1s;

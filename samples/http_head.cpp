@@ -167,7 +167,8 @@ int read_head(std::span<char> head, request& into) noexcept {
         return 405;
     }
     into.keep_alive = is_new ? !found.closes : found.keeps && !found.closes;
-    into.range = into.method == method::get && !found.conditional ? found.range : std::string_view();
+    into.range =
+        into.method == method::get && !found.conditional ? found.range : std::string_view();
     return read_target(target, into.path);
 }
 
@@ -224,12 +225,10 @@ std::string_view content_type(std::string_view path) noexcept {
         std::string_view type;
     };
     static constexpr entry known[] = {
-        {".html", "text/html"},        {".css", "text/css"},
-        {".js", "text/javascript"},    {".json", "application/json"},
-        {".txt", "text/plain"},        {".svg", "image/svg+xml"},
-        {".png", "image/png"},         {".jpg", "image/jpeg"},
-        {".gif", "image/gif"},         {".webp", "image/webp"},
-        {".ico", "image/x-icon"},      {".wasm", "application/wasm"},
+        {".html", "text/html"},        {".css", "text/css"},     {".js", "text/javascript"},
+        {".json", "application/json"}, {".txt", "text/plain"},   {".svg", "image/svg+xml"},
+        {".png", "image/png"},         {".jpg", "image/jpeg"},   {".gif", "image/gif"},
+        {".webp", "image/webp"},       {".ico", "image/x-icon"}, {".wasm", "application/wasm"},
         {".pdf", "application/pdf"},   {".mp4", "video/mp4"},
     };
     for (const entry& e : known)

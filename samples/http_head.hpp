@@ -17,8 +17,8 @@ enum class method { get, head };
 /// What a request asks for. The texts are parts of the head, which has been changed in place.
 struct request {
     http::method method = http::method::get;
-    const char* path = "";       ///< below the root, decoded, ends with a NUL; "." for the root
-    std::string_view range;      ///< the value of Range, empty without one
+    const char* path = "";   ///< below the root, decoded, ends with a NUL; "." for the root
+    std::string_view range;  ///< the value of Range, empty without one
     bool keep_alive = true;
 };
 

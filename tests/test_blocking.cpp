@@ -317,9 +317,7 @@ TEST_CASE("a virtual clock neither jumps nor calls a deadlock while a call is ou
         CHECK(co_await blocking([] { std::this_thread::sleep_for(60ms); }));
         CHECK(clock.now_ns() == before);
         bool slept = false;
-        auto sleeper = [&]() -> task<> {
-            slept = static_cast<bool>(co_await sleep_for(1h));
-        };
+        auto sleeper = [&]() -> task<> { slept = static_cast<bool>(co_await sleep_for(1h)); };
         co_await with_scope([&](scope& s) -> task<> {
             s.start(sleeper());
             const auto held = co_await blocking([] { std::this_thread::sleep_for(60ms); });
@@ -391,9 +389,8 @@ TEST_CASE("cancelling at the moment a call begins or ends gives one outcome and 
 
 TEST_CASE("a core may end right after its last call, again and again") {
     for (int round = 0; round < 50; ++round) {
-        flavours::each_task([](core&) -> task<> {
-            CHECK(*co_await blocking([] { return 1; }) == 1);
-        });
+        flavours::each_task(
+            [](core&) -> task<> { CHECK(*co_await blocking([] { return 1; }) == 1); });
     }
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
+#include "aborts.hpp"
 #include "file_helpers.hpp"
 
 #include <kernel/fault.hpp>
@@ -22,7 +23,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+    return std::as_bytes(std::span(text));
+}
 
 task<std::error_code> error_of_open(std::string path, open_options options = {}) {
     co_return (co_await file::open(path, options)).error();
@@ -266,8 +269,9 @@ TEST_CASE("beneath: nothing leads out of the folder, with openat2 and without it
                 CHECK_MESSAGE(!co_await opened(good), good);
             for (const char* bad : {"/etc/passwd", "//etc/passwd"})
                 CHECK_MESSAGE(co_await opened(bad) == std::errc::cross_device_link, bad);
-            for (const char* bad : {"../secret", "..", "sub/../../secret", "sub/deep/../../../secret",
-                                    "out", "up/secret", "up", "absolute"})
+            for (const char* bad :
+                 {"../secret", "..", "sub/../../secret", "sub/deep/../../../secret", "out",
+                  "up/secret", "up", "absolute"})
                 CHECK_MESSAGE(co_await opened(bad), bad);
             for (const char* through : {"inside", "alias/deep/low"})
                 CHECK_MESSAGE(static_cast<bool>(co_await opened(through)) == by_hand, through);
@@ -327,8 +331,7 @@ TEST_CASE("errors of the disk are told: a full device, and one that cannot be sy
     flavours::each_task([](core&) -> task<> {
         auto full = co_await file::open("/dev/full", {.write = true});
         REQUIRE(full);
-        CHECK((co_await full->write_at(bytes_of("x"), 0)).error() ==
-              std::errc::no_space_on_device);
+        CHECK((co_await full->write_at(bytes_of("x"), 0)).error() == std::errc::no_space_on_device);
         CHECK((co_await full->write_all_at(bytes_of("x"), 0)).error() ==
               std::errc::no_space_on_device);
         CHECK((co_await full->sync()).error() == std::errc::invalid_argument);
@@ -401,7 +404,8 @@ TEST_CASE("an open that is cancelled at any moment loses no descriptor") {
             for (const int turns : {-1, 0, 1, 2, 3}) {
                 // One that exists in the cache, and one that a worker must make.
                 const bool makes = round % 2 == 0;
-                const std::string path = makes ? dir / ("new" + std::to_string(round)) : dir / "old";
+                const std::string path =
+                    makes ? dir / ("new" + std::to_string(round)) : dir / "old";
                 auto one = [&]() -> task<std::error_code> {
                     auto f = co_await file::open(path, {.write = makes, .create = makes});
                     ++(f ? opened : refused);
@@ -498,6 +502,28 @@ TEST_CASE("without a ring, what waits for a thread obeys its limit, and a cached
             o.blocking.threads = 1;
             o.blocking.queue = 1;
         });
+}
+
+TEST_CASE("a file that ends while an operation on it goes on is a bug that is named") {
+    const std::string said = abort_message([] {
+        core_options options;
+        options.backend = backend::epoll;
+        auto c = core::make(options).value();
+        auto body = []() -> task<> {
+            auto f = (co_await file::open("/dev/null", {.write = true})).value();
+            auto write = [&]() -> task<> {
+                const auto written = co_await f.write_at(bytes_of("x"), 0);
+                CHECK(written);
+            };
+            co_await with_scope([&](scope& s) -> task<> {
+                s.start(write());
+                co_await yield();
+                f = file();
+            });
+        };
+        block_on(*c, body());
+    });
+    CHECK_MESSAGE(says(said, "while an operation on it was in flight"), said);
 }
 
 #ifndef NDEBUG

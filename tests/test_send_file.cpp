@@ -21,7 +21,9 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
+std::span<const std::byte> bytes_of(std::string_view text) {
+    return std::as_bytes(std::span(text));
+}
 
 task<file> opened(std::string path) { co_return (co_await file::open(path)).value(); }
 
@@ -51,9 +53,9 @@ TEST_CASE("every byte of a range arrives, with and without a head") {
         struct range {
             std::uint64_t offset, length;
         };
-        for (const range r : {range{0, 2'000'000}, range{1, 1}, range{4095, 2}, range{0, 4096},
-                              range{100, 16'384}, range{100, 16'385}, range{12'345, 300'000},
-                              range{1'999'999, 1}, range{0, 0}}) {
+        for (const range r :
+             {range{0, 2'000'000}, range{1, 1}, range{4095, 2}, range{0, 4096}, range{100, 16'384},
+              range{100, 16'385}, range{12'345, 300'000}, range{1'999'999, 1}, range{0, 0}}) {
             for (const std::string head : {"", "HTTP/1.0 200 OK\r\n\r\n"}) {
                 auto [client, server] = co_await flavours::connected();
                 auto [sent, got] = co_await all_of(
@@ -76,8 +78,8 @@ TEST_CASE("a head larger than what is copied, and one larger than the socket's b
             const auto pattern = net::pattern(size);
             const std::string head = net::text_of(pattern);
             auto [client, server] = co_await flavours::connected();
-            auto [sent, got] = co_await all_of(send_and_end(server, f, 0, 8, head),
-                                               receive_all(client));
+            auto [sent, got] =
+                co_await all_of(send_and_end(server, f, 0, 8, head), receive_all(client));
             CHECK((sent && *sent == 8));
             CHECK((got == head + "the file"));
         }
@@ -90,8 +92,8 @@ TEST_CASE("a file that is shorter than asked is sent as far as it goes, at once"
         files::put(dir / "empty", "");
         files::put(dir / "small", "four");
         files::put(dir / "large", net::pattern(700'000));
-        for (const auto& [name, size] : {std::pair{"empty", 0U}, std::pair{"small", 4U},
-                                         std::pair{"large", 700'000U}}) {
+        for (const auto& [name, size] :
+             {std::pair{"empty", 0U}, std::pair{"small", 4U}, std::pair{"large", 700'000U}}) {
             auto f = co_await opened(dir / name);
             for (const std::uint64_t more : {1U, 10'000U, 5'000'000U}) {
                 auto [client, server] = co_await flavours::connected();
@@ -149,9 +151,14 @@ TEST_CASE("one large file does not keep the others waiting") {
         int turns = 0;
         bool done = false;
         auto other = [&]() -> task<> {
-            for (; !done; ++turns) co_await yield();
+            while (!done) {
+                co_await yield();
+                ++turns;
+            }
         };
-        auto drain = [&]() -> task<> { CHECK((co_await net::receive(client, size)).size() == size); };
+        auto drain = [&]() -> task<> {
+            CHECK((co_await net::receive(client, size)).size() == size);
+        };
         co_await with_scope([&](scope& s) -> task<> {
             s.start(other());
             s.start(drain());
@@ -307,7 +314,8 @@ TEST_CASE("the stream's other operations go on as before") {
         std::array<std::byte, 16> room{};
         CHECK((co_await server.recv(room).within(5ms)).error() == errc::timed_out);
         CHECK((co_await server.chunks().next().within(5ms)).error() == errc::timed_out);
-        auto [sent, got] = co_await all_of(server.send_all(data), net::receive(client, data.size()));
+        auto [sent, got] =
+            co_await all_of(server.send_all(data), net::receive(client, data.size()));
         CHECK(sent);
         CHECK((got == data));
         auto [told, heard] = co_await all_of(client.send_all("ping"), net::receive(server, 4));
@@ -319,13 +327,13 @@ TEST_CASE("the stream's other operations go on as before") {
         CHECK(gathered);
         CHECK(both.size() == data.size() + 4);
         // And a receive that waits while a file is sent.
-        auto [file_sent, back, all] = co_await all_of(
-            server.send_file(f, 0, data.size()), net::receive(server, 3),
-            [](tcp_stream& peer, std::size_t size) -> task<std::vector<std::byte>> {
-                auto bytes = co_await net::receive(peer, size);
-                CHECK(co_await peer.send_all("end"));
-                co_return bytes;
-            }(client, data.size()));
+        auto [file_sent, back, all] =
+            co_await all_of(server.send_file(f, 0, data.size()), net::receive(server, 3),
+                            [](tcp_stream& peer, std::size_t size) -> task<std::vector<std::byte>> {
+                                auto bytes = co_await net::receive(peer, size);
+                                CHECK(co_await peer.send_all("end"));
+                                co_return bytes;
+                            }(client, data.size()));
         CHECK((file_sent && *file_sent == data.size()));
         CHECK(net::text_of(back) == "end");
         CHECK((all == data));

@@ -19,11 +19,12 @@ namespace {
 constexpr std::size_t copied_at_once = 1024 * 1024;
 
 /// Before a file's first read or write: 0 or -errno. It has been opened O_NONBLOCK for the sake of
-/// FIFOs, which the ring takes as "fail rather than wait for the disk" on file systems that cannot be
-/// asked without waiting. And what has no offsets is refused as pread(2) does: the ring would read
-/// it as a stream, and wait.
+/// FIFOs, which the ring takes as "fail rather than wait for the disk" on file systems that cannot
+/// be asked without waiting. And what has no offsets is refused as pread(2) does: the ring would
+/// read it as a stream, and wait.
 int make_ready(descriptor& d) noexcept {
-    if (!d.nonblocking) [[likely]] return 0;
+    if (!d.nonblocking) [[likely]]
+        return 0;
     if (const int error = sys::seekable(d.fd); error < 0) return error;
     d.nonblocking = false;
     return sys::set_blocking(d.fd);
@@ -42,8 +43,8 @@ void read_at_op::prepare(io_uring_sqe& sqe) noexcept {
 int read_at_op::try_now() noexcept {
     if (size_ > copied_at_once) return -EAGAIN;
     for (;;) {
-        const int got = sys::try_read_at(descriptor_->fd, room_ + got_, size_ - got_,
-                                         offset_ + got_);
+        const int got =
+            sys::try_read_at(descriptor_->fd, room_ + got_, size_ - got_, offset_ + got_);
         if (got == -EAGAIN) return -EAGAIN;
         if (got > 0) got_ += static_cast<std::size_t>(got);
         if (got <= 0 || got_ == size_) return got < 0 ? got : static_cast<int>(got_);

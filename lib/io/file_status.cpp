@@ -77,8 +77,8 @@ int close_file_op::attempt() noexcept { return sys::close_file(std::exchange(ope
 result<void> close_file_op::finish(int) noexcept {
     // Cancelled, or refused by the pool, before anybody had begun: it is closed all the same.
     int closed = completion::answer;
-    const bool by_ring = here().ring() != nullptr && closed != -ECANCELED &&
-                         closed > answer::own_base;
+    const bool by_ring =
+        here().ring() != nullptr && closed != -ECANCELED && closed > answer::own_base;
     if (!by_ring && open_ >= 0) closed = attempt();
     if (closed < 0) return answer::to_error(closed);
     return {};

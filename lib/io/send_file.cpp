@@ -106,14 +106,13 @@ void send_file_op::gone(std::size_t size) noexcept {
     left_ -= size;
 }
 
-/// The file has ended before its time. What was sent last said that more would follow, and so may be
-/// waiting in the socket for it (before Linux 6.5): setting TCP_NODELAY sends it (tcp(7)).
+/// The file has ended before its time. What was sent last said that more would follow, and so may
+/// be waiting in the socket for it (before Linux 6.5): setting TCP_NODELAY sends it (tcp(7)).
 int send_file_op::ended() noexcept {
     int nodelay = 1;
     static_cast<void>(sys::get_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, nodelay));
     static_cast<void>(sys::set_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, 1));
-    if (nodelay == 0)
-        static_cast<void>(sys::set_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, 0));
+    if (nodelay == 0) static_cast<void>(sys::set_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, 0));
     return 0;
 }
 

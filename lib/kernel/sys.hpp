@@ -36,7 +36,7 @@ namespace ringlet::sys {
 [[nodiscard]] int peer_name(int fd, void* address, unsigned& size) noexcept;
 [[nodiscard]] int local_name(int fd, void* address, unsigned& size) noexcept;
 
-// Files. `folder` may be current_folder. What may wait for a disk has no `try_` in its name.
+// Files. `folder` may be current_folder. All may wait for a disk but what is called `try_`.
 inline constexpr int current_folder = -100;  // AT_FDCWD
 [[nodiscard]] int open_at(int folder, const char* path, const open_how& how) noexcept;
 /// The older call, for where openat2 is refused: without `how.resolve`.

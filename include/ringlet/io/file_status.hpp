@@ -31,7 +31,7 @@ struct file_status {
     unsigned permissions = 0;  ///< the low twelve bits of the mode
     std::uint64_t size = 0;    ///< bytes
     std::chrono::time_point<std::chrono::system_clock, nanoseconds> modified;
-    std::uint64_t inode = 0;   ///< with `device`: the same file under another name has the same
+    std::uint64_t inode = 0;  ///< with `device`: the same file under another name has the same
     std::uint64_t device = 0;
 };
 

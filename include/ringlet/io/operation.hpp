@@ -36,10 +36,11 @@ struct wait_extras : timer {
 ///   `int advance(int answer)`      where one call may do only part of the job: the final answer,
 ///                                  or -EAGAIN for another go (io_uring);
 ///   `result<T> finish(int answer)` what the answer means;
-/// and names its place, if it has one: `descriptor& target()`, `static constexpr side seat`; or, where
-/// any number may go on at once, what they share: `descriptor* shared()`.
-/// An operation with a `blocking_job& job()` has no non-blocking system call: without a ring a worker
-/// thread makes the attempt, unless `int try_now()` has the answer at once (-EAGAIN: it has not).
+/// and names its place, if it has one: `descriptor& target()`, `static constexpr side seat`; or,
+/// where any number may go on at once, what they share: `descriptor* shared()`.
+/// An operation with a `blocking_job& job()` has no non-blocking system call: without a ring a
+/// worker thread makes the attempt, unless `int try_now()` has the answer at once (-EAGAIN: it has
+/// not).
 ///
 /// The operation lives in the frame of the coroutine that awaits it, its address is the SQE's
 /// user_data, and nothing is allocated for it. It can be moved until it is awaited, not after.
