@@ -36,7 +36,7 @@ GIB = 1 << 30
 LOAD_SECONDS = 30  # beyond the duration
 HAPROXY = """global
   nbthread 1
-  maxconn 8000
+  maxconn 2000
 defaults
   mode tcp
   timeout connect 5s

@@ -26,7 +26,8 @@ multishot_recv::multishot_recv() noexcept : completion(at_rest) {}
 
 void descriptor::open(int opened) noexcept {
     fd = opened;
-    registered = closing = nonblocking = bulk = false;
+    registered = closing = bulk = nonblocking = false;
+    shares = 0;
     readable = writable = trust_short = true;
     bulk_score = 0;
     seats = {};
@@ -65,8 +66,8 @@ owned_descriptor::owned_descriptor(int fd) noexcept : descriptor_(here().descrip
 /// Out of the loop's sight; true when the record is still the ring's.
 static bool withdraw(core& c, descriptor& d) noexcept {
     RINGLET_CHECK(!d.busy(),
-                  "a stream or listener was given up or destroyed while an operation on it was in "
-                  "flight: co_await its close(), or join the other task first");
+                  "a stream, listener or file was given up or destroyed while an operation on it "
+                  "was in flight: co_await a stream's close(), or join the other task first");
     d.starved.unlink_if_linked();
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on
     // reporting a descriptor that is no more.

@@ -44,7 +44,6 @@ int pipe_pool::make_one(ends& out) noexcept {
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
-    if (made == 0) sys::ignore_sigpipe();
     std::array<int, 2> fds{};
     if (const int error = sys::pipe(fds.data()); error < 0) return error;
     out = {.read = fds[0], .write = fds[1]};

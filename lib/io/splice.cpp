@@ -71,6 +71,7 @@ int splice_to_op::attempt() noexcept {
 
 bool splice_from_op::start(core& c, cancel_scope& context) noexcept {
     RINGLET_CHECK(!pipe_->empty(), "splice_from() a pipe that has nothing in it");
+    c.hold_sigpipe();  // splice(2) has no MSG_NOSIGNAL
     if (answer = make_nonblocking(c, *descriptor_); answer < 0) return answered_at_once(c);
     return operation::start(c, context);
 }

@@ -58,10 +58,11 @@ struct descriptor {
     /// epoll: a short read does not mean empty any more (end of stream, error or urgent data seen).
     bool trust_short : 1 = true;
     bool closing : 1 = false;
-    bool nonblocking : 1 = false;  ///< the ring's sockets become so when they are spliced
     /// Much comes at a time: large buffers, and system calls before the ring is asked.
     bool bulk : 1 = false;
+    bool nonblocking : 1 = false;  ///< known to have O_NONBLOCK
     std::uint8_t bulk_score = 0;
+    std::uint16_t shares = 0;  ///< operations in flight that need no seat: a file's
     std::array<completion*, 2> seats{};
     ready_node* closer = nullptr;  ///< who waits for both seats to be free
     descriptor* next_free = nullptr;
@@ -74,7 +75,7 @@ struct descriptor {
 
     [[nodiscard]] completion*& seat(side s) noexcept { return seats[static_cast<std::size_t>(s)]; }
     [[nodiscard]] bool busy() const noexcept {
-        return seats[0] != nullptr || seats[1] != nullptr;
+        return seats[0] != nullptr || seats[1] != nullptr || shares != 0;
     }
     void must_be_free(side s) noexcept {
         RINGLET_CHECK(seat(s) == nullptr,
@@ -90,6 +91,11 @@ struct descriptor {
         seat(s) = nullptr;
         if (closer != nullptr) [[unlikely]] wake_closer();
     }
+    void share() noexcept {
+        RINGLET_CHECK(shares < 0xffff, "more than 65535 operations on one file at once");
+        ++shares;
+    }
+    void unshare() noexcept { --shares; }
     void wake_closer() noexcept;
 };
 
@@ -139,7 +145,7 @@ public:
     ~owned_descriptor() { reset(); }
 
     [[nodiscard]] descriptor& operator*() const noexcept {
-        RINGLET_CHECK(descriptor_, "a stream or listener was used that is empty: closed or moved");
+        RINGLET_CHECK(descriptor_, "a stream, listener or file was used that is empty: closed or moved");
         return *descriptor_;
     }
     explicit operator bool() const noexcept { return descriptor_ != nullptr; }

@@ -57,6 +57,15 @@ struct pipe_options {
     std::uint32_t size = 1024 * 1024;
 };
 
+/// The threads that calls which block are given to; see io/blocking.hpp. They belong to the process:
+/// the core that needs them first decides.
+struct blocking_options {
+    /// At most so many, 1 to 1024; started one by one when a call finds the others busy.
+    unsigned threads = 4;
+    /// Calls that may wait for a thread; one more is refused with errc::pool_full.
+    unsigned queue = 1024;
+};
+
 struct core_options {
     ringlet::backend backend = backend::automatic;
     ring_flavour flavour = ring_flavour::best;
@@ -78,6 +87,7 @@ struct core_options {
     wait_policy wait = {};
     buffer_options buffers = {};
     pipe_options pipes = {};
+    blocking_options blocking = {};
     /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
     clock_source* clock = nullptr;
 };

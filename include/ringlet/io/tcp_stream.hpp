@@ -10,6 +10,7 @@
 #include <ringlet/io/recv.hpp>
 #include <ringlet/io/recv_chunk.hpp>
 #include <ringlet/io/send.hpp>
+#include <ringlet/io/send_file.hpp>
 #include <ringlet/io/splice.hpp>
 
 #include <cstddef>
@@ -70,12 +71,24 @@ public:
 
     /// Receives what there is, at most `most` bytes, into an empty pipe, without copying it:
     /// result<size_t>.
-    [[nodiscard]] splice_to_op splice_to(splice_pipe& into, std::size_t most = std::size_t{1} << 20) noexcept {
+    [[nodiscard]] splice_to_op splice_to(splice_pipe& into,
+                                         std::size_t most = std::size_t{1} << 20) noexcept {
         return splice_to_op(*socket_, into, most);
     }
     /// Sends at least one of the bytes in a pipe, without copying them: result<size_t>.
     [[nodiscard]] splice_from_op splice_from(splice_pipe& from) noexcept {
         return splice_from_op(*socket_, from);
+    }
+    /// Sends `head`, then `length` bytes of a file from `offset` on, by sendfile(2): result<uint64_t>,
+    /// how many of the file. Fewer than `length` only when the file ended first: it was shorter, or
+    /// has been cut meanwhile; nothing takes the place of what is missing. `from` and `head` must
+    /// live until the operation has ended. The system call waits for the disk where the file is not
+    /// in the page cache, and the loop with it: see file::fetch().
+    /// With an error an unknown part has gone, as with send_all().
+    [[nodiscard]] send_file_op send_file(const file& from, std::uint64_t offset,
+                                         std::uint64_t length,
+                                         std::span<const std::byte> head = {}) noexcept {
+        return send_file_op(*socket_, from, offset, length, head);
     }
 
     /// No more will be sent (the peer sees the end of the stream) / received. Never waits.
