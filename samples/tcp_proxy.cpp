@@ -214,6 +214,7 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
+    static_cast<void>(std::signal(SIGUSR1, SIG_IGN));  // until, and once no more, it is waited for
     return samples::run_server("tcp_proxy", set.run, set.listen, [&](ringlet::tcp_listener door) {
         return serve(std::move(door), set);
     });
