@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 //
-// What both limit servers share: command line, listener, signals, start and end lines.
+// What the limit servers share: command line, listener, signals, start and end lines.
 // A header of static functions, so that each server stays one file to compile.
 #ifndef RINGLET_BENCH_LIMIT_COMMON_H
 #define RINGLET_BENCH_LIMIT_COMMON_H
@@ -43,10 +43,12 @@ struct program {
     const char* techniques[3];  // the first is the default; NULL: one less
     const char* help;
     bool is_ring;  // accepts --buffers, --taskrun and the switches
+    bool is_proxy;  // accepts --upstream
 };
 
 struct options {
     struct sockaddr_in address;
+    struct sockaddr_in upstream;
     const char* technique;
     const char* taskrun;
     unsigned buffer;  // 0: not given, the server has its own default
@@ -93,19 +95,19 @@ static inline unsigned number_or_die(const struct program* program, const char* 
     return (unsigned)value;
 }
 
-static inline void parse_address(const struct program* program, const char* text,
-                                 struct sockaddr_in* address) {
+static inline void parse_address(const struct program* program, const char* option,
+                                 const char* text, struct sockaddr_in* address) {
     char host[INET_ADDRSTRLEN];
     unsigned long port;
     const char* colon = strrchr(text, ':');
     size_t length = colon ? (size_t)(colon - text) : sizeof(host);
     if (length >= sizeof(host) || !parse_number(colon + 1, 0, 65535, &port))
-        die(program, exit_usage, "--listen: '%s' is not HOST:PORT", text);
+        die(program, exit_usage, "%s: '%s' is not HOST:PORT", option, text);
     memcpy(host, text, length);
     host[length] = '\0';
     *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
     if (inet_pton(AF_INET, host, &address->sin_addr) != 1)
-        die(program, exit_usage, "--listen: '%s' is not a numeric IPv4 address", host);
+        die(program, exit_usage, "%s: '%s' is not a numeric IPv4 address", option, host);
 }
 
 static inline const char* one_of(const struct program* program, const char* option,
@@ -133,8 +135,9 @@ static inline struct options parse_options(const struct program* program, int ar
         {"buffer", required_argument, NULL, 'b'},
         {"cpu", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
-        {program->is_ring ? "buffers" : NULL, required_argument, NULL, 'n'},
-        {"taskrun", required_argument, NULL, 'r'},
+        {program->is_proxy ? "upstream" : program->is_ring ? "buffers" : NULL, required_argument,
+         NULL, program->is_proxy ? 's' : 'n'},
+        {program->is_ring ? "taskrun" : NULL, required_argument, NULL, 'r'},
         {"inc", no_argument, NULL, 'i'},
         {"direct", no_argument, NULL, 'd'},
         {"send-zc", no_argument, NULL, 'z'},
@@ -144,14 +147,16 @@ static inline struct options parse_options(const struct program* program, int ar
     static const char* const taskruns[] = {"defer", "coop", "none"};
     struct options options = {
         .technique = program->techniques[0], .taskrun = "defer", .buffers = 64, .cpu = -1};
-    parse_address(program, "127.0.0.1:7000", &options.address);
+    parse_address(program, "--listen", "127.0.0.1:7000", &options.address);
+    parse_address(program, "--upstream", "127.0.0.1:7001", &options.upstream);
     opterr = 0;  // one line in our own form instead
     for (;;) {
         const char* word = argv[optind];  // "+" below keeps the order, so this is what fails
         const int letter = getopt_long(argc, argv, "+:", known, NULL);
         if (letter == -1) break;
         switch (letter) {
-            case 'l': parse_address(program, optarg, &options.address); break;
+            case 'l': parse_address(program, "--listen", optarg, &options.address); break;
+            case 's': parse_address(program, "--upstream", optarg, &options.upstream); break;
             case 't':
                 options.technique = one_of(program, "--technique", optarg, program->techniques, 3);
                 break;

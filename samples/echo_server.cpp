@@ -2,20 +2,14 @@
 // Copyright (c) 2026 The ringlet authors
 
 /// Sends back what it receives. The whole server is session() and serve(); the rest is the command
-/// line and what to say when the address cannot be had.
+/// line.
 
 #include "common/options.hpp"
+#include "common/server.hpp"
 
 #include <ringlet/ringlet.hpp>
 
-#include <fmt/format.h>
-
-#include <atomic>
 #include <chrono>
-#include <cstdio>
-#include <optional>
-#include <string>
-#include <system_error>
 #include <utility>
 
 namespace {
@@ -40,15 +34,8 @@ ringlet::task<> session(ringlet::tcp_stream peer, ringlet::nanoseconds idle,
         if (!co_await peer.send_all(std::move(*chunk)).within(idle)) co_return;
 }
 
-/// What this core may have open at once: its part of --max-connections.
-std::size_t permits(const settings& set) {
-    if (set.max_connections == 0) return SIZE_MAX;
-    const std::size_t cores = ringlet::core_count();
-    return set.max_connections / cores + (ringlet::core_index() < set.max_connections % cores);
-}
-
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
-    ringlet::semaphore room(permits(set));
+    ringlet::semaphore room(samples::share_of(set.max_connections));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
         // The permit first: who finds no room waits in the backlog, not in this process.
         while (auto permit = co_await room.acquire()) {
@@ -58,36 +45,6 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
             sessions.start(session(std::move(*peer), set.idle, std::move(*permit)));
         }
     });
-}
-
-void say_listening(const ringlet::tcp_listener& door) {
-    const ringlet::core& here = ringlet::here();
-    std::string line = fmt::format("ringlet: listening on {} backend={} cores={}",
-                                   door.local_name().to_string(), to_string(here.backend()),
-                                   ringlet::core_count());
-    if (!here.fallback_reason().empty())
-        line += fmt::format(" reason=\"{}\"", here.fallback_reason());
-    std::puts(line.c_str());
-    std::fflush(stdout);
-}
-
-/// What to do about an address that cannot be had.
-std::string remedy(const std::error_code& error, const ringlet::address& wanted) {
-    if (error == std::errc::address_in_use)
-        return fmt::format("see who holds it with `ss -ltnp 'sport = :{}'`, or give --listen "
-                           "another port", wanted.port());
-    if (error == std::errc::permission_denied)
-        return "ports below 1024 need CAP_NET_BIND_SERVICE; give --listen a higher one";
-    if (error == std::errc::address_not_available)
-        return "no interface of this machine has this address: `ip addr` lists those there are";
-    if (error == std::errc::too_many_files_open)
-        return "raise the limit of open files with `ulimit -n`";
-    return "give --listen another address";
-}
-
-void say_why_not(const std::error_code& error, const ringlet::address& wanted) {
-    fmt::print(stderr, "echo_server: cannot listen on {}: {}; {}\n", wanted.to_string(),
-               error.message(), remedy(error, wanted));
 }
 
 settings read_command_line(int argc, char** argv) {
@@ -116,9 +73,7 @@ settings read_command_line(int argc, char** argv) {
                 "slots of io_uring's own table for connections; 0: plain descriptors (default)");
     line.parse(argc, argv);
     if (set.idle == 0s) set.idle = for_ever;
-    if (set.max_connections != 0 && set.max_connections < set.run.cores)
-        line.refuse(fmt::format("--max-connections `{}`: there are {} cores and each needs one; "
-                                "raise it or lower --cores", set.max_connections, set.run.cores));
+    samples::check_share(line, set.max_connections, set.run.cores);
     set.run.core.buffers.receive = static_cast<ringlet::receive_path>(receive);
     using mode = ringlet::run_options::accept_mode;
     set.run.accept = accept == 0 ? mode::each_core : mode::one_core;
@@ -129,16 +84,7 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
-    std::atomic<bool> unusable{false};
-    const int code = ringlet::run(set.run, [&]() -> ringlet::task<> {
-        auto door = ringlet::tcp_listener::bind(set.listen);
-        if (!door) {
-            if (!unusable.exchange(true)) say_why_not(door.error(), set.listen);
-            ringlet::stop();  // a server on some of its cores is none
-            co_return;
-        }
-        if (ringlet::core_index() == 0) say_listening(*door);
-        co_await serve(std::move(*door), set);
+    return samples::run_server("echo_server", set.run, set.listen, [&](ringlet::tcp_listener door) {
+        return serve(std::move(door), set);
     });
-    return unusable ? samples::exit_bad_input : code;
 }

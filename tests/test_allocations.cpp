@@ -7,7 +7,10 @@
 
 #include <dlfcn.h>
 #include <pthread.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <array>
 #include <atomic>
 #include <cstdint>
 #include <cstdlib>
@@ -233,6 +236,33 @@ TEST_CASE("a sleep, a yield and a permit allocate nothing and take no lock") {
             if (round == 1) nothing_happened(t);
         }
     });
+}
+
+TEST_CASE("opening, reading and sending a file that is cached allocates nothing and takes no lock") {
+    std::array<char, 32> path{"/tmp/ringlet.XXXXXX"};
+    const unique_fd made(::mkstemp(path.data()));
+    REQUIRE(made.get() >= 0);
+    REQUIRE(::ftruncate(made.get(), 20'000) == 0);
+    flavours::each_task([&](core&) -> task<> {
+        auto both = co_await flavours::connected();
+        std::vector<std::byte> room(20'000);
+        for (int round = 0; round < 2; ++round) {
+            const tally t;
+            for (int i = 0; i < 100; ++i) {
+                auto from = (co_await file::open(path.data())).value();
+                std::ignore = from.try_stat();
+                std::ignore = co_await from.read_at(room, 0);
+                std::ignore = co_await from.fetch(0, 20'000);
+                std::ignore = co_await both.server.send_file(from, 0, 20'000);
+                std::ignore = co_await both.server.send_file(from, 0, 100);
+                for (std::size_t left = 20'100; left > 0;)
+                    left -= (co_await both.client.recv(std::span(room).first(
+                                 std::min(left, room.size())))).value();
+            }
+            if (round == 1) nothing_happened(t);
+        }
+    });
+    ::unlink(path.data());
 }
 
 #if !FRAMES_COME_FROM_THE_HEAP

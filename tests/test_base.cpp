@@ -184,7 +184,8 @@ TEST_CASE("backends have names") {
 TEST_CASE("an address that is printed parses to itself") {
     for (const char* text : {"127.0.0.1:7000", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:7000",
                              "[::]:80", "[fe80::1%2]:7000", "[2001:db8::ff]:1",
-                             "[::ffff:1.2.3.4]:9", "[1:2:3:4:5:6:7:8]:12"}) {
+                             "[::ffff:1.2.3.4]:9", "[1:2:3:4:5:6:7:8]:12", "unix:/run/a.sock",
+                             "unix:relative:7000", "unix:@abstract", "unix:@a"}) {
         CAPTURE(text);
         CHECK(printed(text) == text);
         CHECK(address::explain(text).empty());
@@ -235,6 +236,12 @@ TEST_CASE("what is no address is refused with a sentence that names it and what 
         {std::string("127.0.0.1\0x:80", 14), "the host has a zero byte in it"},
         {std::string(300, '1') + ":80", "not a numeric address"},
         {"[" + std::string(300, 'f') + "]:80", "not a numeric address"},
+        {"unix:", "the path of the Unix-domain socket is missing"},
+        {"unix:@", "the name behind the `@` is missing"},
+        {"unix:/" + std::string(107, 'x'), "at most 107 bytes"},
+        {"unix:@" + std::string(107, 'x'), "at most 107 bytes"},
+        {std::string("unix:/a\0b", 9), "the path has a zero byte in it"},
+        {"Unix:/x", "is not a number"},
     };
     for (const auto& [text, part] : cases) {
         CAPTURE(text);
@@ -269,6 +276,18 @@ TEST_CASE("addresses know their family, port and whether they are any") {
     CHECK(address() == address::any_v4(0));
     CHECK(address::any_v4(1) != address::any_v4(2));
     CHECK(address::any_v4(1) != address::any_v6(1));
+    auto local = *address::parse("unix:" + std::string("/") + std::string(106, 'x'));
+    CHECK(local.is_unix());
+    CHECK(!local.is_v4());
+    CHECK(!local.is_v6());
+    CHECK(!local.is_any());
+    local.set_port(80);
+    CHECK(local.port() == 0);
+    CHECK(local.file().size() == 107);
+    CHECK(address::parse("unix:@x")->file().empty());
+    CHECK(*address::parse("unix:@x") != *address::parse("unix:@y"));
+    CHECK(*address::parse("unix:@x") != *address::parse("unix:x"));
+    CHECK(*address::parse("unix:@x") != *address::parse("unix:@xx"));
 }
 
 TEST_CASE("an address from the kernel is taken over when it is one of ours and whole") {
@@ -288,7 +307,14 @@ TEST_CASE("an address from the kernel is taken over when it is one of ours and w
     CHECK(address::from_sockaddr(nullptr, 0).error() == errc::bad_address);
     sockaddr_un un{};
     un.sun_family = AF_UNIX;
-    CHECK(address::from_sockaddr(&un, sizeof un).error() == errc::bad_address);
+    CHECK(address::from_sockaddr(&un, sizeof un.sun_family)->to_string() == "unix:");
+    CHECK(address::from_sockaddr(&un, sizeof un + 1).error() == errc::bad_address);
+    std::memset(un.sun_path, 'x', sizeof un.sun_path);  // the kernel may leave out the last zero
+    CHECK(address::from_sockaddr(&un, sizeof un)->file() == std::string(108, 'x'));
+    sockaddr_un named{};
+    named.sun_family = AF_UNIX;
+    std::memcpy(named.sun_path, "/a/b", 4);
+    CHECK(*address::from_sockaddr(&named, sizeof named) == *address::parse("unix:/a/b"));
     sockaddr_in6 v6{};
     v6.sin6_family = AF_INET6;
     CHECK(address::from_sockaddr(&v6, sizeof v4).error() == errc::bad_address);

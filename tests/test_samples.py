@@ -566,7 +566,8 @@ def never_reads(backend):
             grown = s.resident() - before
             expect(sent < 32 << 20, f"the server took {sent} bytes of a peer that never reads")
             if not SANITIZED:  # a sanitizer's shadow of what was touched is not the server's
-                expect(grown < 4 << 20, f"its memory grew by {grown} bytes")
+                # The ring's window is 64 buffers of 64 KiB, and all of them may have been touched.
+                expect(grown < 6 << 20, f"its memory grew by {grown} bytes")
             cpu = s.cpu_ns()
             with s.connect() as other:
                 echo(other, b"still here")

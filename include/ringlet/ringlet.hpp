@@ -22,6 +22,9 @@
 #include <ringlet/coro/sleep.hpp>
 #include <ringlet/coro/stop.hpp>
 #include <ringlet/coro/task.hpp>
+#include <ringlet/io/blocking.hpp>
+#include <ringlet/io/file.hpp>
+#include <ringlet/io/relay.hpp>
 #include <ringlet/io/signals.hpp>
 #include <ringlet/io/tcp_listener.hpp>
 #include <ringlet/io/tcp_stream.hpp>

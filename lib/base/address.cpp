@@ -6,7 +6,9 @@
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
+#include <sys/un.h>
 
+#include <algorithm>
 #include <charconv>
 #include <cstring>
 #include <new>
@@ -15,7 +17,7 @@ namespace ringlet {
 
 namespace {
 
-static_assert(sizeof(sockaddr_in6) == 28 && sizeof(sockaddr_in) <= 28);
+static_assert(sizeof(sockaddr_un) == 110 && sizeof(sockaddr_in6) < 110);
 
 struct parsed {
     explicit parsed(const char* what) noexcept : problem(what) {}
@@ -46,8 +48,28 @@ bool parse_number(std::string_view text, unsigned limit, unsigned& out) noexcept
     return error == std::errc() && end == text.data() + text.size() && !text.empty() && out <= limit;
 }
 
+constexpr std::string_view unix_prefix = "unix:";
+
+const char* parse_unix(std::string_view name, address& out) noexcept {
+    sockaddr_un sa{};
+    sa.sun_family = AF_UNIX;
+    constexpr std::size_t most = sizeof sa.sun_path - 1;
+    if (name.empty()) return "the path of the Unix-domain socket is missing";
+    if (name.find('\0') != std::string_view::npos) return "the path has a zero byte in it";
+    if (name.size() > most) return "the path of a Unix-domain socket has at most 107 bytes";
+    const bool abstract = name.front() == '@';
+    if (abstract && name.size() == 1) return "the name behind the `@` is missing";
+    std::memcpy(sa.sun_path, name.data(), name.size());
+    if (abstract) sa.sun_path[0] = '\0';
+    // An abstract name ends where the address does, a path with its zero byte.
+    const std::size_t size = offsetof(sockaddr_un, sun_path) + name.size() + (abstract ? 0 : 1);
+    out = *address::from_sockaddr(&sa, size);
+    return nullptr;
+}
+
 /// Fills `out`; null on success, else what is wrong.
 const char* parse_into(std::string_view text, address& out) noexcept {
+    if (text.starts_with(unix_prefix)) return parse_unix(text.substr(unix_prefix.size()), out);
     const parsed parts = split(text);
     if (parts.problem) return parts.problem;
     unsigned port = 0;
@@ -111,7 +133,8 @@ std::string address::explain(std::string_view text) {
     address out = any_v4(0);
     const char* problem = parse_into(text, out);
     if (problem == nullptr) return {};
-    return fmt::format("`{}` is not an address: {}; write it like 127.0.0.1:7000, [::1]:7000 or *:7000",
+    return fmt::format("`{}` is not an address: {}; write it like 127.0.0.1:7000, [::1]:7000, "
+                       "*:7000 or unix:/PATH",
                        text, problem);
 }
 
@@ -119,6 +142,19 @@ result<address> address::from_sockaddr(const void* sockaddr, std::size_t length)
     sa_family_t family = 0;
     if (length < sizeof family) return errc::bad_address;
     std::memcpy(&family, sockaddr, sizeof family);
+    if (family == AF_UNIX) {
+        if (length > sizeof(sockaddr_un)) return errc::bad_address;
+        address out{std::in_place};
+        std::memcpy(out.storage_.data(), sockaddr, length);
+        // What the kernel says of a path may have zero bytes behind it.
+        std::size_t used = length;
+        constexpr std::size_t path = offsetof(sockaddr_un, sun_path);
+        const auto* text = reinterpret_cast<const char*>(out.storage_.data());
+        if (length > path && text[path] != '\0')
+            used = std::min(path + ::strnlen(text + path, length - path) + 1, sizeof(sockaddr_un));
+        out.unix_size_ = static_cast<std::uint8_t>(used);
+        return out;
+    }
     const std::size_t size = family == AF_INET    ? sizeof(sockaddr_in)
                              : family == AF_INET6 ? sizeof(sockaddr_in6)
                                                   : 0;
@@ -169,23 +205,41 @@ int address::family() const noexcept {
 }
 bool address::is_v4() const noexcept { return family() == AF_INET; }
 bool address::is_v6() const noexcept { return family() == AF_INET6; }
+bool address::is_unix() const noexcept { return family() == AF_UNIX; }
 unsigned address::size() const noexcept {
+    if (is_unix()) return unix_size_;
     return is_v4() ? sizeof(sockaddr_in) : sizeof(sockaddr_in6);
 }
 bool address::is_any() const noexcept {
+    if (is_unix()) return false;
     if (is_v4()) return load<sockaddr_in>(*this).sin_addr.s_addr == 0;
     const auto sa = load<sockaddr_in6>(*this);
     return std::memcmp(&sa.sin6_addr, &in6addr_any, sizeof in6addr_any) == 0;
 }
 
 // The port has the same place in both forms.
-std::uint16_t address::port() const noexcept { return ntohs(load<sockaddr_in>(*this).sin_port); }
+std::uint16_t address::port() const noexcept {
+    return is_unix() ? std::uint16_t{0} : ntohs(load<sockaddr_in>(*this).sin_port);
+}
 void address::set_port(std::uint16_t port) noexcept {
+    if (is_unix()) return;
     const std::uint16_t raw = htons(port);
     std::memcpy(storage_.data() + offsetof(sockaddr_in, sin_port), &raw, sizeof raw);
 }
 
+std::string address::file() const {
+    if (!is_unix()) return {};
+    const auto sa = load<sockaddr_un>(*this);
+    return {sa.sun_path, ::strnlen(sa.sun_path, sizeof sa.sun_path)};
+}
+
 std::string address::to_string() const {
+    if (is_unix()) {
+        const auto sa = load<sockaddr_un>(*this);
+        const std::size_t size = unix_size_ - offsetof(sockaddr_un, sun_path);
+        if (size == 0 || sa.sun_path[0] != '\0') return fmt::format("{}{}", unix_prefix, file());
+        return fmt::format("{}@{}", unix_prefix, std::string_view(sa.sun_path + 1, size - 1));
+    }
     std::array<char, INET6_ADDRSTRLEN> room{};
     if (is_v4()) {
         const auto sa = load<sockaddr_in>(*this);
@@ -200,7 +254,7 @@ std::string address::to_string() const {
 }
 
 bool operator==(const address& a, const address& b) noexcept {
-    return std::memcmp(a.data(), b.data(), a.storage_.size()) == 0;
+    return a.unix_size_ == b.unix_size_ && a.storage_ == b.storage_;
 }
 
 }  // namespace ringlet

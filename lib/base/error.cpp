@@ -22,6 +22,7 @@ public:
             case errc::bad_address: return "not an address";
             case errc::inbox_full: return "the core's inbox is full";
             case errc::core_stopped: return "the core has stopped";
+            case errc::pool_full: return "the queue of the blocking pool is full";
         }
         return "unknown ringlet error";
     }
@@ -31,7 +32,8 @@ public:
             case errc::timed_out: return std::errc::timed_out;
             case errc::unsupported: return std::errc::operation_not_supported;
             case errc::bad_address: return std::errc::invalid_argument;
-            case errc::inbox_full: return std::errc::resource_unavailable_try_again;
+            case errc::inbox_full:
+            case errc::pool_full: return std::errc::resource_unavailable_try_again;
             default: return {value, *this};
         }
     }

@@ -4,7 +4,9 @@
 #include <ringlet/core/core.hpp>
 
 #include <ringlet/base/frame.hpp>
+#include <core/blocking_pool.hpp>
 #include <core/buffer_pool.hpp>
+#include <core/pipe_pool.hpp>
 #include <core/user_data.hpp>
 #include <core/zero_copy.hpp>
 #include <kernel/fault.hpp>
@@ -124,6 +126,7 @@ core::core(const core_options& options, backend_choice choice)
       descriptors_(std::make_unique<descriptor_pool>()),
       buffers_(std::make_unique<buffer_pool>(*this, options.buffers)),
       zero_copies_(std::make_unique<zero_copy_sends>(*this)),
+      pipes_(std::make_unique<pipe_pool>(options.pipes)),
       choice_(std::move(choice)),
       inbox_(options.inbox_capacity),
       bell_completion_(bell_kind) {
@@ -178,11 +181,16 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
 }
 
 core::~core() {
+    // A worker whose job has been answered may not have come to the end of its wake().
+    while (workers_.load(std::memory_order_acquire) != 0) sys::pause_ns(10'000);
+    blocking_.reset();
     drain();
     zero_copies_.reset();
     buffers_.reset();
+    pipes_.reset();
     poller_.reset();
     ring_.reset();
+    if (sigpipe_to_release_) sys::release_sigpipe();
     if (current_ == this) {
         current_ = nullptr;
         frame::drop_lists();
@@ -216,6 +224,10 @@ core_stats core::stats() const noexcept {
     core_stats all = stats_;
     all.timers_fired = timers_.fired();
     all.starvations = buffers_->starvations;
+    all.pipes_made = pipes_->made;
+    all.pipe_shortages = pipes_->shortages;
+    all.pipes_open = pipes_->open();
+    all.buffers_leased = buffers_->leased();
     if (ring_) {
         all.enters = ring_->enters;
         all.submitted = ring_->submitted;
@@ -243,6 +255,37 @@ void core::make_ready_from_anywhere(ready_node& node) noexcept {
 }
 
 void core::wake() noexcept { bell_.ring(); }
+
+int core::start_blocking(blocking_job& job) noexcept {
+    if (blocking_ == nullptr) {
+        try {
+            blocking_ = blocking_pool::of_process(options_.blocking);
+        } catch (const std::bad_alloc&) {
+            return -ENOMEM;
+        }
+    }
+    job.home = this;
+    ++blocked_;
+    workers_.fetch_add(1, std::memory_order_relaxed);
+    const int error = blocking_->submit(job);
+    if (error != 0) {
+        --blocked_;
+        workers_.fetch_sub(1, std::memory_order_relaxed);
+    }
+    return error;
+}
+
+bool core::withdraw_blocking(blocking_job& job) noexcept {
+    if (!blocking_->withdraw(job)) return false;
+    --blocked_;
+    workers_.fetch_sub(1, std::memory_order_relaxed);
+    return true;
+}
+
+void core::end_blocking(blocking_job& job) noexcept {
+    make_ready_from_anywhere(job);
+    workers_.fetch_sub(1, std::memory_order_release);
+}
 
 void core::request_stop() noexcept {
     stop_requested_ = true;
@@ -370,6 +413,11 @@ void core::look() noexcept {
     reap_ring();
 }
 
+void core::hold_sigpipe_once() noexcept {
+    sigpipe_held_ = true;
+    sigpipe_to_release_ = sys::hold_sigpipe();
+}
+
 bool core::spin_for_work() {
     const auto limit = static_cast<std::uint64_t>(options_.wait.spin.count());
     const std::uint64_t begin = sys::monotonic_ns();
@@ -411,14 +459,18 @@ std::int64_t core::time_to_sleep(bool may_sleep) {
     if (timers_.has_fresh()) timers_.place_fresh(clock_->now_ns());
     if (!may_sleep) return 0;
     const std::uint64_t next = timers_.next_ns();
-    if (clock_->is_virtual()) return in_flight > 0 ? settle_ns : 0;
+    if (clock_->is_virtual()) {
+        // A blocking call ends when it ends, and rings the bell.
+        if (blocked_ > 0) return next <= clock_->now_ns() ? 0 : -1;
+        return in_flight > 0 ? settle_ns : 0;
+    }
     if (next == timer_wheel::never) return -1;
     const std::uint64_t now = clock_->now_ns();
     return next > now ? static_cast<std::int64_t>(next - now) : 0;
 }
 
 void core::skip_time(bool nothing_came) {
-    if (!clock_->is_virtual() || !nothing_came || bell_.rung()) return;
+    if (!clock_->is_virtual() || !nothing_came || blocked_ > 0 || bell_.rung()) return;
     const std::uint64_t next = timers_.next_ns();
     RINGLET_CHECK(next != timer_wheel::never || in_flight > 0,
                   "with this virtual clock nothing can ever wake a task again: a deadlock");

@@ -37,8 +37,9 @@ void close_file(core& c, int file) noexcept {
 
 void descriptor::open(int opened) noexcept {
     fd = opened & ~direct_bit;
-    sqe_flags = (opened & direct_bit) != 0 ? IOSQE_FIXED_FILE : 0;
-    registered = closing = bulk = false;
+    sqe_flags = (opened & direct_bit) != 0;
+    registered = closing = bulk = nonblocking = false;
+    shares = 0;
     readable = writable = trust_short = true;
     bulk_score = zero_copy = 0;
     seats = {};
@@ -77,8 +78,8 @@ owned_descriptor::owned_descriptor(int fd) noexcept : descriptor_(here().descrip
 /// Out of the loop's sight; true when the record is still the ring's.
 static bool withdraw(core& c, descriptor& d) noexcept {
     RINGLET_CHECK(!d.busy(),
-                  "a stream or listener was given up or destroyed while an operation on it was in "
-                  "flight: co_await its close(), or join the other task first");
+                  "a stream, listener or file was given up or destroyed while an operation on it "
+                  "was in flight: co_await a stream's close(), or join the other task first");
     d.starved.unlink_if_linked();
     if (d.zero_copy != 0) c.zero_copies().forget(d);
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on

@@ -46,13 +46,14 @@ const completion_kind acceptor::stop_kind_{
     .cancel = stopped, .attempt = nullptr, .answered = nullptr};
 
 acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
-                   const listen_options& options, shared_port* shared)
+                   const listen_options& options, shared_port* shared, socket_file file)
     : completion(kind_),
       home_(home),
       socket_(std::move(socket)),
       local_(local),
       options_(options),
       shared_(shared),
+      file_(std::move(file)),
       // A slot of this ring's table is of no use to another core.
       direct_(home.direct() && shared == nullptr) {
     options_.ready_limit = std::max(options_.ready_limit, 1U);
@@ -321,6 +322,7 @@ void acceptor::stop() noexcept {
 
 void acceptor::retire() noexcept {
     retired_ = true;
+    file_.remove();
     pause_.disarm();
     stop_node_.unlink_if_linked();
     if (shared_ != nullptr) {

@@ -9,6 +9,7 @@
 #include <ringlet/io/tcp_options.hpp>
 
 #include <io/program.hpp>
+#include <io/socket_file.hpp>
 
 #include <cstdint>
 #include <deque>
@@ -19,7 +20,7 @@ class acceptor final : public completion {
 public:
     /// `socket` is empty on a core that is fed by another one.
     acceptor(core& home, owned_descriptor socket, const address& local,
-             const listen_options& options, shared_port* shared);
+             const listen_options& options, shared_port* shared, socket_file file);
     ~acceptor();
 
     /// Takes a connection that is there, or arms the wait for one: a descriptor, or -EAGAIN, or why
@@ -77,6 +78,7 @@ private:
     address local_;
     listen_options options_;
     shared_port* shared_;
+    socket_file file_;
     unsigned next_core_ = 0;
 
     next_op* waiting_ = nullptr;

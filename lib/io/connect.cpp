@@ -17,13 +17,21 @@ connect_op::connect_op(const address& peer, const stream_options& options) noexc
 
 int connect_op::open() noexcept {
     core& c = here();
-    const bool direct = c.direct() && c.ring()->direct_left() > 0;
+    const bool nonblocks = peer_.is_unix() || nonblocking(c);
+    const bool direct = !nonblocks && c.direct() && c.ring()->direct_left() > 0;
     const int file = direct ? direct_socket(c, peer_.family())
-                            : sys::socket(peer_.family(), nonblocking(c));
+                            : sys::socket(peer_.family(), nonblocks);
     if (file < 0) return file;
     socket_ = owned_descriptor(file);
     if (!socket_) return -ENOMEM;
-    return plain(*socket_).then([this](int fd) { return apply(options_, fd); });
+    (*socket_).nonblocking = nonblocks;
+    return plain(*socket_).then([this](int fd) { return apply(options_, peer_.family(), fd); });
+}
+
+/// A Unix-domain socket is connected at once or not at all: with a full backlog connect(2) says
+/// EAGAIN, and no poll ever tells when to try again.
+int connect_op::connect_now() noexcept {
+    return sys::connect((*socket_).fd, peer_.data(), peer_.size());
 }
 
 void connect_op::prepare(io_uring_sqe& sqe) noexcept {

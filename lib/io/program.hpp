@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringlet/base/address.hpp>
+#include <ringlet/base/unique_fd.hpp>
 #include <ringlet/core/core.hpp>
 
 #include <atomic>
@@ -25,6 +26,7 @@ struct shared_port {
     bool bound = false;
     bool waited = false;         ///< one core has tried for listen_options::retry: enough for all
     address local;
+    unique_fd socket;            ///< a Unix-domain listener's, which all cores have a copy of
     /// With one accepting core: each core's listener (its own thread's to read and write), and how
     /// many connections it has been dealt and not taken yet.
     std::vector<acceptor*> listeners;

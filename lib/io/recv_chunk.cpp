@@ -10,6 +10,8 @@
 
 #include <poll.h>
 
+#include <algorithm>
+
 namespace ringlet {
 
 void chunk::give_back() noexcept {
@@ -29,10 +31,14 @@ bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
         answer = attempt_beside_multishot(c);
         return answered_at_once(c);
     }
-    if (!d.many.armed && !many::wanted(c, d)) return operation::start(c, context);
+    if (!d.many.armed && (limited() || !many::wanted(c, d))) return operation::start(c, context);
     // Armed all the time: most waits cost no submission, and cancelling one costs nothing.
     wait(c, context, phase::parked);
-    if (!d.many.armed && !d.starved.linked()) many::arm(c, d);
+    if (limited()) [[unlikely]] {
+        many::pause(c, d);
+    } else if (!d.many.armed && !d.starved.linked()) {
+        many::arm(c, d);
+    }
     return true;
 }
 
@@ -62,19 +68,20 @@ int recv_chunk_op::attempt_beside_multishot(core& c) noexcept {
 int recv_chunk_op::attempt_by_hand(core& c) noexcept {
     descriptor& d = *descriptor_;
     buffer_pool& pool = c.buffers();
-    const buffer_pool::room room = pool.take(d.bulk);
+    const buffer_pool::room room = pool.take(d.bulk && most_ > pool.options().size);
     if (room.data == nullptr) [[unlikely]] {
         pool.wait(d, buffer_pool::taker::hand, many::again);
         return -EAGAIN;
     }
-    const int got = recv_now(d, room.data, room.size);
+    const std::uint32_t wanted = std::min(room.size, most_);
+    const int got = recv_now(d, room.data, wanted);
     if (got <= 0) {
         if (got == -EAGAIN) d.readable = false;
         pool.give_back(room.id);
         return got;
     }
     // After a short read the socket was empty; see recv_op.
-    if (static_cast<std::uint32_t>(got) < room.size && d.trust_short) d.readable = false;
+    if (static_cast<std::uint32_t>(got) < wanted && d.trust_short) d.readable = false;
     many::learn(c, d, static_cast<std::uint32_t>(got));
     deliver(room.data, room.id);
     return got;

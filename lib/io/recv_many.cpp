@@ -33,6 +33,14 @@ completion* waiter_of(descriptor& d) noexcept {
 bool takes_chunks(const completion& reader) noexcept {
     return reader.kind->attempt == detail::kind_of<recv_chunk_op>::attempt;
 }
+bool takes_bytes(const completion& reader) noexcept {
+    return reader.kind->attempt == detail::kind_of<recv_op>::attempt;
+}
+/// True when this one is to be answered by multishot.
+bool by_multishot(core& c, const descriptor& d, const completion& reader) noexcept {
+    return takes_chunks(reader) && wanted(c, d) &&
+           !static_cast<const recv_chunk_op&>(reader).limited();
+}
 
 void answer_waiter(core& c, completion& waiter, int value) noexcept {
     --c.in_flight;
@@ -73,6 +81,7 @@ void received(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t size) 
         answer_waiter(c, *waiter, static_cast<int>(size));
     } else {
         queue(c, d, buffer, 0, size);
+        if (!takes_bytes(*waiter)) return;  // a splice: hears of it when the receive has ended
         auto& op = *static_cast<recv_op*>(waiter);
         answer_waiter(c, op, copy_first(c, d.many, op.room().data(), op.room().size()));
     }
@@ -81,7 +90,7 @@ void received(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t size) 
 /// The multishot receive is over and somebody waits: by another multishot, or by the operation's
 /// own way.
 void go_on(core& c, descriptor& d, completion& waiter, bool no_buffer) noexcept {
-    if (takes_chunks(waiter) && wanted(c, d)) {
+    if (by_multishot(c, d, waiter)) {
         if (no_buffer) {
             c.buffers().wait(d, buffer_pool::taker::ring, again);
         } else {
@@ -239,7 +248,7 @@ bool again(core& c, descriptor& d) noexcept {
     if (waiter == nullptr) return false;
     if (c.ring() == nullptr) {
         c.queue_attempt(*waiter);
-    } else if (takes_chunks(*waiter) && wanted(c, d)) {
+    } else if (by_multishot(c, d, *waiter)) {
         if (d.many.armed) return false;
         arm(c, d);
     } else {

@@ -37,7 +37,7 @@ int send_op::attempt() noexcept { return try_send(*descriptor_, data_, size_); }
 
 bool send_all_op::start(core& c, cancel_scope& context) noexcept {
     descriptor& d = *descriptor_;
-    if (d.zero_copy == 0 || c.ring() == nullptr || lease_.empty() || left_ >> d.zero_copy == 0)
+    if (d.zero_copy == 0 || c.ring() == nullptr || lease_.empty() || left_ >> (d.zero_copy + 9) == 0)
         [[likely]] return operation::start(c, context);
     auto* const r = c.zero_copies().begin(d, *this, lease_.buffer_);
     if (r == nullptr) return operation::start(c, context);

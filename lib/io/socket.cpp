@@ -36,6 +36,20 @@ int direct_sendmsg(const descriptor& d, const msghdr* message) noexcept {
     });
 }
 
+int open_to_calls(core& c, descriptor& d) noexcept {
+    if (d.nonblocking || c.ring() == nullptr) return 0;
+    if (d.direct()) {
+        const int fd = installed(c, d);
+        if (fd < 0) return fd;
+        c.ring()->close_direct(static_cast<unsigned>(d.fd));
+        d.fd = fd;
+        d.sqe_flags = 0;
+    }
+    if (const int error = sys::set_nonblocking(d.fd); error < 0) return error;
+    d.nonblocking = true;
+    return 0;
+}
+
 int direct_socket(core& c, int family) noexcept {
     const int slot = c.ring()->call([&](io_uring_sqe& sqe) {
         io_uring_prep_socket_direct_alloc(&sqe, family, SOCK_STREAM, 0, 0);
@@ -45,15 +59,16 @@ int direct_socket(core& c, int family) noexcept {
     return slot | direct_bit;
 }
 
-int apply(const stream_options& options, int fd) noexcept {
+int apply(const stream_options& options, int family, int fd) noexcept {
     int error = 0;
     const auto set = [&](int level, int name, int value) {
         if (error == 0) error = sys::set_option(fd, level, name, value);
     };
-    if (options.nodelay) set(IPPROTO_TCP, TCP_NODELAY, 1);
+    const bool tcp = family != AF_UNIX;
+    if (tcp && options.nodelay) set(IPPROTO_TCP, TCP_NODELAY, 1);
     if (options.receive_buffer > 0) set(SOL_SOCKET, SO_RCVBUF, options.receive_buffer);
     if (options.send_buffer > 0) set(SOL_SOCKET, SO_SNDBUF, options.send_buffer);
-    if (options.keepalive.count() > 0) {
+    if (tcp && options.keepalive.count() > 0) {
         set(SOL_SOCKET, SO_KEEPALIVE, 1);
         set(IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(options.keepalive.count()));
     }

@@ -40,10 +40,15 @@ namespace ringlet {
     return d.direct() ? direct_sendmsg(d, message) : sys::sendmsg(d.fd, message);
 }
 
+/// Before splice(2) and sendfile(2) on a socket of the ring, which take no flag to make them return
+/// at once: from now on it is non-blocking (the ring's RECV and SEND wait all the same, by a poll),
+/// and a direct descriptor becomes a plain one. 0 or -errno.
+[[nodiscard]] int open_to_calls(core& c, descriptor& d) noexcept;
+
 /// A socket in the ring's own table, with the direct_bit; or -errno.
 [[nodiscard]] int direct_socket(core& c, int family) noexcept;
 
-/// Applies the options to a socket; 0 or -errno.
-[[nodiscard]] int apply(const stream_options& options, int fd) noexcept;
+/// Applies the options to a socket of this family, those that it has; 0 or -errno.
+[[nodiscard]] int apply(const stream_options& options, int family, int fd) noexcept;
 
 }  // namespace ringlet

@@ -25,6 +25,16 @@ template <class Op>
 concept has_more = requires(Op& op, int value) { op.more(value, 0U); };
 template <class Op>
 concept has_seat = requires { Op::seat; };
+template <class Op>
+concept tries_first = requires { Op::tries_first; };
+template <class Op>
+concept blocks = requires(Op& op) { op.job(); };
+template <class Op>
+concept never_in_ring = requires { Op::never_in_ring; };
+/// One that stops half-way now and then to let the others have their turn: an attempt that says
+/// -EAGAIN on a descriptor which is still good for more is made again later.
+template <class Op>
+concept takes_turns = requires { Op::takes_turns; };
 
 template <class Op>
 struct kind_of {
@@ -32,13 +42,33 @@ struct kind_of {
         if (waiting.at == completion::phase::ring) {
             c.ring()->cancel(request(static_cast<Op&>(waiting)));
         } else if (waiting.at == completion::phase::parked) {
-            --c.in_flight;
-            c.answer(waiting, -ECANCELED);
+            if constexpr (blocks<Op>) {
+                // One that a worker has begun is waited for.
+                if (c.withdraw_blocking(static_cast<Op&>(waiting).job()))
+                    c.answer(waiting, -ECANCELED);
+            } else {
+                --c.in_flight;
+                c.answer(waiting, -ECANCELED);
+            }
         }
         // With an edge pending it is attempted once more when its turn comes.
     }
     static int attempt(completion& waiting) noexcept {
-        return static_cast<Op&>(waiting).attempt();
+        auto& op = static_cast<Op&>(waiting);
+        const int value = op.attempt();
+        if constexpr (takes_turns<Op>)
+            if (value == -EAGAIN && op.ending == 0 && ready_for_more(op)) here().queue_attempt(op);
+        return value;
+    }
+    static bool ready_for_more(Op& op) noexcept
+        requires has_seat<Op>
+    {
+        return Op::seat == side::read ? op.target().readable : op.target().writable;
+    }
+    /// On a worker thread.
+    static void run(blocking_job& job) noexcept {
+        auto& op = static_cast<Op&>(*job.owner);
+        op.answer = op.attempt();
     }
     static void answered(core& c, completion& waiting, int value,
                          [[maybe_unused]] std::uint32_t flags) noexcept {
@@ -128,15 +158,45 @@ int operation<Op>::last_attempt() noexcept {
 
 template <class Op>
 bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
+    if constexpr (detail::blocks<Op>) {
+        if (detail::never_in_ring<Op> || c.ring() == nullptr) return start_off_loop(c, context);
+    }
     if constexpr (detail::has_seat<Op>) {
-        if (c.ring() == nullptr || self().target().bulk) return start_with_attempt(c, context);
+        if (detail::tries_first<Op> || detail::takes_turns<Op> || c.ring() == nullptr ||
+            self().target().bulk)
+            return start_with_attempt(c, context);
     }
     wait(c, context, phase::ring);
     detail::kind_of<Op>::submit(c, *this);
     return true;
 }
 
-/// On epoll always; in the ring for streams that move much at a time.
+/// Where the only system call is one that blocks: at once if it has the answer at hand, else on a
+/// worker thread.
+template <class Op>
+bool operation<Op>::start_off_loop(core& c, cancel_scope& context) noexcept {
+    if constexpr (detail::blocks<Op>) {
+        if constexpr (requires(Op& op) { op.try_now(); }) {
+            answer = self().try_now();
+            if (answer != -EAGAIN) return answered_at_once(c);
+        }
+        blocking_job& job = self().job();
+        job.run = detail::kind_of<Op>::run;
+        job.owner = this;
+        job.waiter = waiter;
+        // From here on the answer is the worker's to write.
+        if (const int error = c.start_blocking(job); error != 0) {
+            answer = error;
+            return false;
+        }
+    }
+    sit_down();
+    at = phase::parked;
+    context.link(*this);
+    return true;
+}
+
+/// On epoll always; in the ring for streams that move much at a time, and for splices.
 template <class Op>
 bool operation<Op>::start_with_attempt(core& c, cancel_scope& context) noexcept {
     if constexpr (detail::has_seat<Op>) {
@@ -151,6 +211,12 @@ bool operation<Op>::start_with_attempt(core& c, cancel_scope& context) noexcept 
     if (c.ring() != nullptr) {
         detail::kind_of<Op>::wait_on(c, self());
     } else {
+        if constexpr (detail::takes_turns<Op>) {
+            if (detail::kind_of<Op>::ready_for_more(self())) {
+                c.queue_attempt(*this);
+                return true;
+            }
+        }
         ++c.counters().parks;
     }
     return true;

@@ -22,6 +22,7 @@ namespace {
 unique_fd open_listener(const address& local, const listen_options& o, bool reuse_port,
                         bool nonblocking, int& error) noexcept {
     unique_fd fd;
+    if (local.is_unix()) reuse_port = false;
     error = sys::socket(local.family(), nonblocking);
     if (error < 0) return fd;
     fd.reset(error);
@@ -31,10 +32,10 @@ unique_fd open_listener(const address& local, const listen_options& o, bool reus
     if (reuse_port) must(sys::set_option(fd.get(), SOL_SOCKET, SO_REUSEPORT, 1));
     if (local.is_v6())
         must(sys::set_option(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, o.dual_stack ? 0 : 1));
-    if (o.defer_accept.count() > 0)
+    if (o.defer_accept.count() > 0 && !local.is_unix())
         must(sys::set_option(fd.get(), IPPROTO_TCP, TCP_DEFER_ACCEPT,
                              static_cast<int>(o.defer_accept.count())));
-    if (error == 0) error = apply(o.stream, fd.get());
+    if (error == 0) error = apply(o.stream, local.family(), fd.get());
     if (error == 0) error = sys::bind(fd.get(), local.data(), local.size());
     if (error == 0) error = sys::listen(fd.get(), o.backlog);
     if (error != 0) fd.reset();
@@ -47,8 +48,10 @@ unique_fd open_patiently(core& c, const address& local, const listen_options& o,
                          int& error) noexcept {
     constexpr std::uint64_t step_ns = 5'000'000;
     const std::uint64_t begin = sys::monotonic_ns();
-    const std::uint64_t limit =
-        c.starting() && o.retry.count() > 0 ? static_cast<std::uint64_t>(o.retry.count()) : 0;
+    // A socket's file is in the way until somebody removes it.
+    const bool may_wait = c.starting() && o.retry.count() > 0 && !local.is_unix();
+    const std::uint64_t limit = may_wait ? static_cast<std::uint64_t>(o.retry.count()) : 0;
+    if (local.is_unix()) reuse_port = false;
     for (;;) {
         // SO_REUSEPORT would let a second program share the port unnoticed, so first see that the
         // address can be had without it.
@@ -81,13 +84,19 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
         unique_fd fd = open_patiently(c, local, options, options.reuse_port, error);
         if (!fd) return answer::to_error(error);
         const address name = name_of(fd.get(), local);
-        return tcp_listener(
-            new acceptor(c, owned_descriptor(fd.release()), name, options, nullptr));
+        return tcp_listener(new acceptor(c, owned_descriptor(fd.release()), name, options, nullptr,
+                                         socket_file(local)));
     }
     shared_port& port = running->port(local);
     const std::lock_guard lock(port.binding);
     owned_descriptor socket;
-    if (!fed || !port.bound) {
+    socket_file file;
+    if (!fed && port.bound && local.is_unix()) {
+        // There is no SO_REUSEPORT for these: all cores take from one queue.
+        const int fd = sys::duplicate(port.socket.get());
+        if (fd < 0) return answer::to_error(fd);
+        socket = owned_descriptor(fd);
+    } else if (!fed || !port.bound) {
         int error = 0;
         listen_options patience = options;
         if (std::exchange(port.waited, true)) patience.retry = nanoseconds(0);
@@ -95,12 +104,16 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
                            ? open_listener(port.local, options, true, nonblocking(c), error)
                            : open_patiently(c, local, patience, !fed, error);
         if (!fd) return answer::to_error(error);
-        if (!port.bound) port.local = name_of(fd.get(), local);
+        if (!port.bound) {
+            port.local = name_of(fd.get(), local);
+            file = socket_file(local);
+        }
+        if (!fed && local.is_unix()) port.socket.reset(sys::duplicate(fd.get()));
         port.bound = true;
         socket = owned_descriptor(fd.release());
     }
     return tcp_listener(new acceptor(c, std::move(socket), port.local, options,
-                                     fed ? &port : nullptr));
+                                     fed ? &port : nullptr, std::move(file)));
 }
 
 result<tcp_listener> tcp_listener::bind(std::string_view local, const listen_options& options) {

@@ -75,8 +75,10 @@ result<void> tcp_stream::set_option(int level, int name, int value) noexcept {
         [&](int fd) { return sys::set_option(fd, level, name, value); }));
 }
 void tcp_stream::set_zero_copy(std::size_t least) noexcept {
-    const auto shift = std::bit_width(std::max<std::size_t>(least, 2) - 1);
-    (*socket_).zero_copy = least == 0 ? 0 : static_cast<std::uint8_t>(shift);
+    constexpr int unit = 10;  // 1 KiB
+    const int shift = std::clamp(static_cast<int>(std::bit_width(std::max<std::size_t>(least, 2) - 1)),
+                                 unit, unit + 14);
+    (*socket_).zero_copy = least == 0 ? 0 : static_cast<std::uint8_t>(shift - unit + 1) & 15;
 }
 result<void> tcp_stream::set_nodelay(bool on) noexcept {
     return set_option(IPPROTO_TCP, TCP_NODELAY, on ? 1 : 0);

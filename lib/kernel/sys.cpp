@@ -6,18 +6,26 @@
 #include <kernel/fault.hpp>
 
 #include <fcntl.h>
+#include <linux/openat2.h>
+#include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/utsname.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 namespace ringlet::sys {
@@ -46,6 +54,10 @@ int recv(int fd, void* room, std::size_t size) noexcept {
 int send(int fd, const void* data, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("send")) return -error;
     return retried([&] { return ::send(fd, data, size, quiet); });
+}
+int send_more(int fd, const void* data, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("send")) return -error;
+    return retried([&] { return ::send(fd, data, size, quiet | MSG_MORE); });
 }
 int sendmsg(int fd, const msghdr* message) noexcept {
     if (const int error = kernel::fault::injected("sendmsg")) return -error;
@@ -95,6 +107,58 @@ int local_name(int fd, void* address, unsigned& size) noexcept {
     return checked(::getsockname(fd, static_cast<sockaddr*>(address), &size));
 }
 
+static_assert(current_folder == AT_FDCWD);
+
+int open_at(int folder, const char* path, const open_how& how) noexcept {
+    if (const int error = kernel::fault::injected("openat2")) return -error;
+    return retried([&] { return ::syscall(SYS_openat2, folder, path, &how, sizeof how); });
+}
+int open_plain(int folder, const char* path, const open_how& how) noexcept {
+    if (const int error = kernel::fault::injected("openat")) return -error;
+    return retried([&] {
+        return ::openat(folder, path, static_cast<int>(how.flags), static_cast<mode_t>(how.mode));
+    });
+}
+int read_at(int fd, void* room, std::size_t size, std::uint64_t offset) noexcept {
+    if (const int error = kernel::fault::injected("pread")) return -error;
+    return retried([&] { return ::pread(fd, room, size, static_cast<off_t>(offset)); });
+}
+int try_read_at(int fd, void* room, std::size_t size, std::uint64_t offset) noexcept {
+    if (const int error = kernel::fault::injected("preadv2")) return -error;
+    const iovec part{.iov_base = room, .iov_len = size};
+    const int got = retried(
+        [&] { return ::preadv2(fd, &part, 1, static_cast<off_t>(offset), RWF_NOWAIT); });
+    return got == -EOPNOTSUPP || got == -ENOSYS ? -EAGAIN : got;  // not with this file system
+}
+int write_at(int fd, const void* data, std::size_t size, std::uint64_t offset) noexcept {
+    if (const int error = kernel::fault::injected("pwrite")) return -error;
+    return retried([&] { return ::pwrite(fd, data, size, static_cast<off_t>(offset)); });
+}
+int sync(int fd, bool data_only) noexcept {
+    if (const int error = kernel::fault::injected("fsync")) return -error;
+    return checked(data_only ? ::fdatasync(fd) : ::fsync(fd));
+}
+int resize(int fd, std::uint64_t size) noexcept {
+    if (const int error = kernel::fault::injected("ftruncate")) return -error;
+    return retried([&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+}
+int status(int fd, int flags, unsigned mask, struct statx* room) noexcept {
+    if (const int error = kernel::fault::injected("statx")) return -error;
+    return checked(::statx(fd, "", AT_EMPTY_PATH | flags, mask, room));
+}
+int send_file(int to, int from, std::uint64_t& offset, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("sendfile")) return -error;
+    auto at = static_cast<off_t>(offset);
+    const int sent = retried([&] { return ::sendfile(to, from, &at, size); });
+    offset = static_cast<std::uint64_t>(at);
+    return sent;
+}
+int close_file(int fd) noexcept {
+    const int error = kernel::fault::injected("close");
+    const int closed = checked(::close(fd));
+    return error != 0 ? -error : closed;
+}
+
 void close(int fd) noexcept {
     // Not retried: Linux has released the number even after EINTR (close(2)).
     static_cast<void>(::close(fd));
@@ -104,10 +168,45 @@ int set_nonblocking(int fd) noexcept {
     const int flags = checked(::fcntl(fd, F_GETFL));
     return flags < 0 ? flags : checked(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
+int set_blocking(int fd) noexcept {
+    const int flags = checked(::fcntl(fd, F_GETFL));
+    return flags < 0 ? flags : checked(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
+}
+int seekable(int fd) noexcept { return ::lseek(fd, 0, SEEK_CUR) < 0 ? -errno : 0; }
 int event_fd() noexcept {
     if (const int error = kernel::fault::injected("event_fd")) return -error;
     return checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
 }
+int pipe(int* ends) noexcept {
+    if (const int error = kernel::fault::injected("pipe")) return -error;
+    return checked(::pipe2(ends, O_CLOEXEC | O_NONBLOCK));
+}
+int pipe_size(int fd, int size) noexcept {
+    if (const int error = kernel::fault::injected("pipe_size")) return -error;
+    return checked(size > 0 ? ::fcntl(fd, F_SETPIPE_SZ, size) : ::fcntl(fd, F_GETPIPE_SZ));
+}
+int splice(int from, int to, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("splice")) return -error;
+    return retried([&] {
+        return ::splice(from, nullptr, to, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
+    });
+}
+int tee(int from, int to, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("tee")) return -error;
+    return retried([&] { return ::tee(from, to, size, SPLICE_F_NONBLOCK); });
+}
+int read(int fd, void* room, std::size_t size) noexcept {
+    if (const int error = kernel::fault::injected("read")) return -error;
+    return retried([&] { return ::read(fd, room, size); });
+}
+int duplicate(int fd) noexcept { return checked(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
+bool identify(const char* path, file_id& out) noexcept {
+    struct stat found{};
+    if (::lstat(path, &found) != 0) return false;
+    out = {.device = found.st_dev, .inode = found.st_ino};
+    return true;
+}
+void remove_file(const char* path) noexcept { static_cast<void>(::unlink(path)); }
 void ring_bell(int fd) noexcept {
     const int kept = errno;
     const std::uint64_t one = 1;
@@ -181,6 +280,27 @@ int pin_thread(int cpu) noexcept {
     CPU_ZERO(&only);
     CPU_SET(cpu, &only);
     return checked(::sched_setaffinity(0, sizeof only, &only));
+}
+void become_worker(const char* name) noexcept {
+    sigset_t all;
+    ::sigfillset(&all);
+    ::pthread_sigmask(SIG_BLOCK, &all, nullptr);
+    ::prctl(PR_SET_NAME, name);
+}
+bool hold_sigpipe() noexcept {
+    sigset_t pipe;
+    sigset_t before;
+    ::sigemptyset(&pipe);
+    ::sigaddset(&pipe, SIGPIPE);
+    return ::pthread_sigmask(SIG_BLOCK, &pipe, &before) == 0 && ::sigismember(&before, SIGPIPE) == 0;
+}
+void release_sigpipe() noexcept {
+    sigset_t pipe;
+    ::sigemptyset(&pipe);
+    ::sigaddset(&pipe, SIGPIPE);
+    const timespec at_once{};
+    while (::sigtimedwait(&pipe, nullptr, &at_once) == SIGPIPE) {}
+    ::pthread_sigmask(SIG_UNBLOCK, &pipe, nullptr);
 }
 int read_small_file(const char* path, char* room, std::size_t size) noexcept {
     const int fd = checked(::open(path, O_RDONLY | O_CLOEXEC));

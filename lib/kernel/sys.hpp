@@ -10,6 +10,8 @@
 struct epoll_event;
 struct msghdr;
 struct io_uring_params;
+struct open_how;
+struct statx;
 
 /// The seam: every system call that ringlet makes, once. Each returns what the kernel returned, or
 /// -errno, and retries EINTR where repeating is right. A simulated kernel takes the place of this
@@ -19,6 +21,8 @@ namespace ringlet::sys {
 // Sockets. MSG_NOSIGNAL and MSG_DONTWAIT are always set, SOCK_CLOEXEC too.
 [[nodiscard]] int recv(int fd, void* room, std::size_t size) noexcept;
 [[nodiscard]] int send(int fd, const void* data, std::size_t size) noexcept;
+/// With more to come at once: what is sent now may wait for it, to share a packet.
+[[nodiscard]] int send_more(int fd, const void* data, std::size_t size) noexcept;
 [[nodiscard]] int sendmsg(int fd, const msghdr* message) noexcept;
 [[nodiscard]] int accept(int fd, bool nonblocking) noexcept;
 [[nodiscard]] int connect(int fd, const void* address, unsigned size) noexcept;
@@ -32,12 +36,53 @@ namespace ringlet::sys {
 [[nodiscard]] int peer_name(int fd, void* address, unsigned& size) noexcept;
 [[nodiscard]] int local_name(int fd, void* address, unsigned& size) noexcept;
 
+// Files. `folder` may be current_folder. All may wait for a disk but what is called `try_`.
+inline constexpr int current_folder = -100;  // AT_FDCWD
+[[nodiscard]] int open_at(int folder, const char* path, const open_how& how) noexcept;
+/// The older call, for where openat2 is refused: without `how.resolve`.
+[[nodiscard]] int open_plain(int folder, const char* path, const open_how& how) noexcept;
+[[nodiscard]] int read_at(int fd, void* room, std::size_t size, std::uint64_t offset) noexcept;
+/// What is in the page cache: fewer bytes than asked for at its first gap, -EAGAIN when it has none.
+[[nodiscard]] int try_read_at(int fd, void* room, std::size_t size, std::uint64_t offset) noexcept;
+[[nodiscard]] int write_at(int fd, const void* data, std::size_t size,
+                           std::uint64_t offset) noexcept;
+[[nodiscard]] int sync(int fd, bool data_only) noexcept;
+[[nodiscard]] int resize(int fd, std::uint64_t size) noexcept;
+[[nodiscard]] int status(int fd, int flags, unsigned mask, struct statx* room) noexcept;
+/// File to socket, which must be non-blocking; moves `offset`. Waits for the disk when the file is
+/// not in the page cache.
+[[nodiscard]] int send_file(int to, int from, std::uint64_t& offset, std::size_t size) noexcept;
+[[nodiscard]] int close_file(int fd) noexcept;
+
 // Descriptors.
 void close(int fd) noexcept;
 /// Close-on-exec.
 [[nodiscard]] int duplicate(int fd) noexcept;
 [[nodiscard]] int set_nonblocking(int fd) noexcept;
+[[nodiscard]] int set_blocking(int fd) noexcept;
+/// 0, or -ESPIPE for what has no offsets (FIFOs, sockets, terminals).
+[[nodiscard]] int seekable(int fd) noexcept;
 [[nodiscard]] int event_fd() noexcept;
+/// Both ends close-on-exec and non-blocking: ends[0] is read from, ends[1] written to.
+[[nodiscard]] int pipe(int* ends) noexcept;
+/// The pipe's size in bytes once it is asked to be `size`, or as it is with 0 (F_SETPIPE_SZ,
+/// F_GETPIPE_SZ).
+[[nodiscard]] int pipe_size(int fd, int size) noexcept;
+/// SPLICE_F_MOVE | SPLICE_F_NONBLOCK, which says nothing of a socket: that waits unless it is
+/// non-blocking itself.
+[[nodiscard]] int splice(int from, int to, std::size_t size) noexcept;
+[[nodiscard]] int tee(int from, int to, std::size_t size) noexcept;
+[[nodiscard]] int read(int fd, void* room, std::size_t size) noexcept;
+/// The descriptor once more, close-on-exec.
+[[nodiscard]] int duplicate(int fd) noexcept;
+/// Device and inode of a file itself, not of what a link points to; false when there is none.
+struct file_id {
+    std::uint64_t device = 0;
+    std::uint64_t inode = 0;
+    friend bool operator==(const file_id&, const file_id&) = default;
+};
+[[nodiscard]] bool identify(const char* path, file_id& out) noexcept;
+void remove_file(const char* path) noexcept;
 /// Adds 1 to an eventfd; safe in a signal handler.
 void ring_bell(int fd) noexcept;
 
@@ -60,6 +105,13 @@ void pause_ns(std::uint64_t ns) noexcept;
 /// CPUs this thread may use, at most `room` of them; their number.
 [[nodiscard]] int allowed_cpus(int* cpus, int room) noexcept;
 [[nodiscard]] int pin_thread(int cpu) noexcept;
+/// This thread runs calls that block: signals are for the others. `name` has at most 15 characters.
+void become_worker(const char* name) noexcept;
+/// Some calls (sendfile, splice) raise SIGPIPE and cannot be told not to: keeps it from this thread.
+/// True when it was not kept from it before.
+[[nodiscard]] bool hold_sigpipe() noexcept;
+/// Lets it through again, without those that came meanwhile.
+void release_sigpipe() noexcept;
 /// The text of a small file such as one under /proc/sys, without its last newline; its length or
 /// -errno.
 [[nodiscard]] int read_small_file(const char* path, char* room, std::size_t size) noexcept;

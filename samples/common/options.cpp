@@ -102,12 +102,32 @@ void command_line::seconds(std::string name, ringlet::nanoseconds& into, double 
                         }});
 }
 
+void command_line::text(std::string name, std::string& into, std::string value,
+                        std::string help) {
+    options_.push_back({std::move(name), std::move(value), std::move(help),
+                        [&into](std::string_view text) {
+                            into = text;
+                            return std::string();
+                        }});
+}
+
 void command_line::address(std::string name, ringlet::address& into, std::string help) {
     options_.push_back({std::move(name), "HOST:PORT", std::move(help),
                         [&into](std::string_view text) {
                             const auto parsed = ringlet::address::parse(text);
                             if (!parsed) return ringlet::address::explain(text);
                             into = *parsed;
+                            return std::string();
+                        }});
+}
+
+void command_line::addresses(std::string name, std::vector<ringlet::address>& into,
+                             std::string help) {
+    options_.push_back({std::move(name), "HOST:PORT", std::move(help),
+                        [&into](std::string_view text) {
+                            const auto parsed = ringlet::address::parse(text);
+                            if (!parsed) return ringlet::address::explain(text);
+                            into.push_back(*parsed);
                             return std::string();
                         }});
 }

@@ -33,7 +33,10 @@ public:
                std::string help);
     void seconds(std::string name, ringlet::nanoseconds& into, double least, double most,
                  std::string help);
+    void text(std::string name, std::string& into, std::string value, std::string help);
     void address(std::string name, ringlet::address& into, std::string help);
+    /// May be given several times.
+    void addresses(std::string name, std::vector<ringlet::address>& into, std::string help);
     /// auto, uring or epoll.
     void backend(ringlet::backend& into);
     /// One of a few words; `into` gets its place among them.

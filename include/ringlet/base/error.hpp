@@ -17,6 +17,7 @@ enum class errc {
     bad_address,     ///< text that is not an address (== invalid_argument)
     inbox_full,      ///< the other core's inbox is at its limit (== resource_unavailable_try_again)
     core_stopped,    ///< the other core no longer runs
+    pool_full,       ///< too many blocking calls wait (== resource_unavailable_try_again)
 };
 
 [[nodiscard]] const std::error_category& category() noexcept;

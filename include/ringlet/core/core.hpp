@@ -5,6 +5,7 @@
 #include <ringlet/base/link.hpp>
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/bell.hpp>
+#include <ringlet/core/blocking_job.hpp>
 #include <ringlet/core/completion.hpp>
 #include <ringlet/core/descriptor.hpp>
 #include <ringlet/core/inbox.hpp>
@@ -27,6 +28,8 @@ class poller;
 }  // namespace kernel
 class buffer_pool;
 class zero_copy_sends;
+class pipe_pool;
+class blocking_pool;
 
 /// What a core has done since it was made. Plain counters of the owning thread.
 struct core_stats {
@@ -47,6 +50,12 @@ struct core_stats {
     std::uint64_t pauses = 0;       ///< multishot receives stopped: enough received unasked
     std::uint64_t zero_copies = 0;  ///< sends that asked the kernel to copy nothing
     std::uint64_t zero_copies_copied = 0;  ///< of which it reported that it copied all the same
+    std::uint64_t splices = 0;      ///< splice(2) calls that moved something
+    std::uint64_t spliced_bytes = 0;   ///< received into pipes
+    std::uint64_t pipes_made = 0;
+    std::uint64_t pipe_shortages = 0;  ///< times no pipe could be had: the limit, EMFILE, too small
+    std::uint32_t pipes_open = 0;      ///< now, in use or spare
+    std::uint32_t buffers_leased = 0;  ///< of the pool, now
 };
 
 /// What a core has registered with its ring, and what held it back.
@@ -165,12 +174,28 @@ public:
     /// Registers buffers with the ring now, not at the first operation that gains by it; once.
     /// Nothing on epoll.
     const registered_memory& register_buffers() noexcept;
-    /// io_uring: takes the answers there are now, without waiting.
-    void look() noexcept;
     /// Whether sockets are opened into the ring's own table; see core_options::direct_descriptors.
     [[nodiscard]] bool direct() const noexcept { return direct_; }
+    [[nodiscard]] pipe_pool& pipes() noexcept { return *pipes_; }
+    /// io_uring: takes the answers there are now, without waiting.
+    void look() noexcept;
+    /// Before a system call that raises SIGPIPE whatever it is told: from then on and until the core
+    /// ends the thread does not receive it.
+    void hold_sigpipe() noexcept {
+        if (!sigpipe_held_) [[unlikely]] hold_sigpipe_once();
+    }
     /// Operations the kernel or a descriptor has; 0 when the core may be destroyed.
     std::uint32_t in_flight = 0;
+
+    // ---- calls that block, on the threads of the blocking pool ------------------------------
+    /// Hands a job to the pool: 0 (its waiter will be resumed here), or a negative answer.
+    [[nodiscard]] int start_blocking(blocking_job& job) noexcept;
+    /// False when the job has begun already: it is waited for. True: it will not run.
+    [[nodiscard]] bool withdraw_blocking(blocking_job& job) noexcept;
+    /// The waiter of a job that has run has been resumed.
+    void left_blocking() noexcept { --blocked_; }
+    /// The worker: the job has run. Its waiter resumes here.
+    void end_blocking(blocking_job& job) noexcept;
 
     // ---- the stop that run() spreads; see coro/stop.hpp -------------------------------------
     [[nodiscard]] bool stop_requested() const noexcept { return stop_requested_; }
@@ -195,6 +220,7 @@ private:
         if (next_ || ended_) [[unlikely]] follow();
     }
     void follow();
+    void hold_sigpipe_once() noexcept;
     void read_inbox();
     void enter_kernel(bool may_sleep);
     void reap_ring() noexcept;
@@ -242,6 +268,8 @@ private:
     unsigned inline_left_ = 0;
     bool stop_requested_ = false;
     bool direct_ = false;
+    bool sigpipe_held_ = false;
+    bool sigpipe_to_release_ = false;
     std::unique_ptr<kernel::ring> ring_;
     std::unique_ptr<kernel::poller> poller_;
     edge_queue edges_;
@@ -258,12 +286,16 @@ private:
     std::unique_ptr<descriptor_pool> descriptors_;
     std::unique_ptr<buffer_pool> buffers_;
     std::unique_ptr<zero_copy_sends> zero_copies_;
+    std::unique_ptr<pipe_pool> pipes_;
     backend_choice choice_;
+    std::uint32_t blocked_ = 0;  // jobs handed to the blocking pool whose waiters have not resumed
+    std::shared_ptr<blocking_pool> blocking_;  // from the first job on
 
     // What other threads touch.
     class inbox inbox_;
     class bell bell_;
     std::atomic<link*> returned_{nullptr};  // waiters from make_ready_from_anywhere, last first
+    std::atomic<std::uint32_t> workers_{0};  // jobs whose worker may still touch this core
     completion bell_completion_;
 };
 

@@ -64,11 +64,14 @@ struct descriptor {
     bool closing : 1 = false;
     /// Much comes at a time: large buffers, and system calls before the ring is asked.
     bool bulk : 1 = false;
-    std::uint8_t bulk_score = 0;
-    /// What every SQE on it has: IOSQE_FIXED_FILE for a direct descriptor.
-    std::uint8_t sqe_flags = 0;
-    /// Chunks of 2^this bytes and more are sent without a copy; 0: none.
-    std::uint8_t zero_copy = 0;
+    bool nonblocking : 1 = false;  ///< known to have O_NONBLOCK
+    /// What every SQE on it has: IOSQE_FIXED_FILE, which is bit 0, for a direct descriptor.
+    std::uint8_t sqe_flags : 1 = 0;
+    /// How much lately; see many::learn().
+    std::uint8_t bulk_score : 4 = 0;
+    /// Chunks of 2^(this + 9) bytes and more are sent without a copy; 0: none.
+    std::uint8_t zero_copy : 4 = 0;
+    std::uint16_t shares = 0;  ///< operations in flight that need no seat: a file's
     std::array<completion*, 2> seats{};
     ready_node* closer = nullptr;  ///< who waits for both seats to be free
     descriptor* next_free = nullptr;
@@ -82,7 +85,7 @@ struct descriptor {
 
     [[nodiscard]] completion*& seat(side s) noexcept { return seats[static_cast<std::size_t>(s)]; }
     [[nodiscard]] bool busy() const noexcept {
-        return seats[0] != nullptr || seats[1] != nullptr;
+        return seats[0] != nullptr || seats[1] != nullptr || shares != 0;
     }
     void must_be_free(side s) noexcept {
         RINGLET_CHECK(seat(s) == nullptr,
@@ -98,6 +101,11 @@ struct descriptor {
         seat(s) = nullptr;
         if (closer != nullptr) [[unlikely]] wake_closer();
     }
+    void share() noexcept {
+        RINGLET_CHECK(shares < 0xffff, "more than 65535 operations on one file at once");
+        ++shares;
+    }
+    void unshare() noexcept { --shares; }
     void wake_closer() noexcept;
 };
 
@@ -149,7 +157,7 @@ public:
     ~owned_descriptor() { reset(); }
 
     [[nodiscard]] descriptor& operator*() const noexcept {
-        RINGLET_CHECK(descriptor_, "a stream or listener was used that is empty: closed or moved");
+        RINGLET_CHECK(descriptor_, "a stream, listener or file was used that is empty: closed or moved");
         return *descriptor_;
     }
     explicit operator bool() const noexcept { return descriptor_ != nullptr; }

@@ -51,6 +51,26 @@ struct buffer_options {
     std::uint32_t registered = 2 * 1024 * 1024;
 };
 
+/// The pipes of a core through which streams are spliced. A pipe is held while there is something in
+/// it, so a few are enough for many streams; who finds none copies instead.
+struct pipe_options {
+    /// Open at once, in use or spare: two descriptors each.
+    std::uint32_t limit = 64;
+    /// Bytes (F_SETPIPE_SZ), at least 64 KiB; 0: the kernel's 64 KiB. Users without CAP_SYS_RESOURCE
+    /// may have 1 MiB in a pipe and 64 MiB in all theirs (/proc/sys/fs/pipe-max-size,
+    /// pipe-user-pages-soft): what goes beyond stays at 64 KiB, or is not made.
+    std::uint32_t size = 1024 * 1024;
+};
+
+/// The threads that calls which block are given to; see io/blocking.hpp. They belong to the process:
+/// the core that needs them first decides.
+struct blocking_options {
+    /// At most so many, 1 to 1024; started one by one when a call finds the others busy.
+    unsigned threads = 4;
+    /// Calls that may wait for a thread; one more is refused with errc::pool_full.
+    unsigned queue = 1024;
+};
+
 struct core_options {
     ringlet::backend backend = backend::automatic;
     ring_flavour flavour = ring_flavour::best;
@@ -77,6 +97,8 @@ struct core_options {
     unsigned inbox_capacity = 1024;
     wait_policy wait = {};
     buffer_options buffers = {};
+    pipe_options pipes = {};
+    blocking_options blocking = {};
     /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
     clock_source* clock = nullptr;
 };

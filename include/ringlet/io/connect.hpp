@@ -11,7 +11,8 @@ namespace ringlet {
 
 class tcp_stream;
 
-/// Opens a connection. When it fails, times out or is cancelled, its socket is closed.
+/// Opens a connection. When it fails, times out or is cancelled, its socket is closed. To a
+/// Unix-domain socket it never waits: resource_unavailable_try_again while the backlog is full.
 class [[nodiscard]] connect_op : public operation<connect_op> {
 public:
     connect_op(const address& peer, const stream_options& options) noexcept;
@@ -27,11 +28,16 @@ public:
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         answer = open();
         if (answer < 0) return false;
+        if (peer_.is_unix() && !handle.promise().context().cancelled()) {
+            answer = connect_now();
+            return false;
+        }
         return operation::await_suspend(handle);
     }
 
 private:
     [[nodiscard]] int open() noexcept;
+    [[nodiscard]] int connect_now() noexcept;
 
     owned_descriptor socket_;
     address peer_;

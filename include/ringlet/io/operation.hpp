@@ -36,7 +36,11 @@ struct wait_extras : timer {
 ///   `int advance(int answer)`      where one call may do only part of the job: the final answer,
 ///                                  or -EAGAIN for another go (io_uring);
 ///   `result<T> finish(int answer)` what the answer means;
-/// and names its place, if it has one: `descriptor& target()`, `static constexpr side seat`.
+/// and names its place, if it has one: `descriptor& target()`, `static constexpr side seat`; or,
+/// where any number may go on at once, what they share: `descriptor* shared()`.
+/// An operation with a `blocking_job& job()` has no non-blocking system call: without a ring a
+/// worker thread makes the attempt, unless `int try_now()` has the answer at once (-EAGAIN: it has
+/// not).
 ///
 /// The operation lives in the frame of the coroutine that awaits it, its address is the SQE's
 /// user_data, and nothing is allocated for it. It can be moved until it is awaited, not after.
@@ -121,14 +125,27 @@ protected:
 
     /// Leaves the seat; the answer, or why there is none.
     [[nodiscard]] int settle() noexcept {
-        if constexpr (requires { Op::seat; })
-            if (at == phase::ready) self().target().vacate(Op::seat);
+        if constexpr (requires(Op& op) { op.job(); }) {
+            if (at == phase::parked) {
+                at = phase::ready;
+                unlink_if_linked();
+                here().left_blocking();
+            }
+        }
+        if (at == phase::ready) stand_up();
         if (answer < 0 && ending != 0) [[unlikely]]
             return answer::own_base - ending;
         return answer;
     }
     void sit_down() noexcept {
         if constexpr (requires { Op::seat; }) self().target().sit(Op::seat, *this);
+        if constexpr (requires(Op& op) { op.shared(); })
+            if (descriptor* d = self().shared(); d != nullptr) d->share();
+    }
+    void stand_up() noexcept {
+        if constexpr (requires { Op::seat; }) self().target().vacate(Op::seat);
+        if constexpr (requires(Op& op) { op.shared(); })
+            if (descriptor* d = self().shared(); d != nullptr) d->unshare();
     }
     [[nodiscard]] Op& self() noexcept { return static_cast<Op&>(*this); }
 
@@ -153,6 +170,7 @@ private:
     static const completion_kind kind_;
 
     [[nodiscard]] bool start_with_attempt(core& c, cancel_scope& context) noexcept;
+    [[nodiscard]] bool start_off_loop(core& c, cancel_scope& context) noexcept;
     [[nodiscard]] bool start_with_extras(core& c, cancel_scope& context) noexcept;
     void leave_extras() noexcept {
         if ((extras & waiting_with_them) != 0) {

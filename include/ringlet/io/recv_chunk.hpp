@@ -19,7 +19,9 @@ namespace ringlet {
 /// and one of large messages is told of data and takes it by recv(2); see receive_path.
 class [[nodiscard]] recv_chunk_op : public operation<recv_chunk_op> {
 public:
-    explicit recv_chunk_op(descriptor& d) noexcept : descriptor_(&d) {}
+    static constexpr std::uint32_t no_limit = UINT32_MAX;
+    explicit recv_chunk_op(descriptor& d, std::uint32_t most = no_limit) noexcept
+        : descriptor_(&d), most_(most) {}
 
     static constexpr side seat = side::read;
     static constexpr bool takes_buffers = true;
@@ -35,6 +37,7 @@ public:
         return answer::to_error(answer);
     }
 
+    [[nodiscard]] bool limited() const noexcept { return most_ != no_limit; }
     /// What the ring has received goes to this waiting operation.
     void deliver(std::byte* data, std::uint32_t buffer) noexcept {
         data_ = data;
@@ -48,17 +51,20 @@ private:
     descriptor* descriptor_;
     std::byte* data_ = nullptr;
     std::uint32_t buffer_ = 0;
+    std::uint32_t most_;
 };
 
 /// A stream's bytes as they come. A view: it may be made anew for each wait, and other receives of
 /// the same stream may stand between.
 class [[nodiscard]] chunk_sequence {
 public:
-    explicit chunk_sequence(descriptor& d) noexcept : descriptor_(&d) {}
-    [[nodiscard]] recv_chunk_op next() const noexcept { return recv_chunk_op(*descriptor_); }
+    explicit chunk_sequence(descriptor& d, std::uint32_t most = recv_chunk_op::no_limit) noexcept
+        : descriptor_(&d), most_(most) {}
+    [[nodiscard]] recv_chunk_op next() const noexcept { return recv_chunk_op(*descriptor_, most_); }
 
 private:
     descriptor* descriptor_;
+    std::uint32_t most_;
 };
 
 extern template class operation<recv_chunk_op>;

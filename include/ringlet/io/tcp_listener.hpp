@@ -13,12 +13,13 @@
 
 namespace ringlet {
 
-/// Takes connections on one address, on the core it was made on.
+/// Takes connections, TCP or Unix-domain, on one address, on the core it was made on.
 class tcp_listener {
 public:
     /// Binds and listens. With several cores each core calls this for the same address; port 0 then
     /// picks one port for all. Errors: bad_address, address_in_use, permission_denied,
-    /// address_not_available and their like.
+    /// address_not_available and their like. The file of a Unix-domain socket must not be there yet
+    /// (address_in_use: a server that was killed leaves its file), and goes with the listener.
     [[nodiscard]] static result<tcp_listener> bind(const address& local,
                                                    const listen_options& options = listen_options());
     [[nodiscard]] static result<tcp_listener> bind(std::string_view local,

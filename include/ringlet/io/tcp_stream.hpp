@@ -11,15 +11,18 @@
 #include <ringlet/io/recv.hpp>
 #include <ringlet/io/recv_chunk.hpp>
 #include <ringlet/io/send.hpp>
+#include <ringlet/io/send_file.hpp>
+#include <ringlet/io/splice.hpp>
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
 #include <string_view>
 #include <utility>
 
 namespace ringlet {
 
-/// One TCP connection, of the core it was made on. One receive and one send may be in flight at the
+/// One TCP connection, or one to a Unix-domain socket, of the core it was made on. One receive and one send may be in flight at the
 /// same time, from two tasks if you like; a second one of either is a bug that is caught.
 class tcp_stream {
 public:
@@ -42,6 +45,11 @@ public:
     /// The bytes as they come, each time in a buffer of the core's pool:
     /// `while (auto chunk = co_await peer.chunks().next()) ...`. An idle stream holds no buffer.
     [[nodiscard]] chunk_sequence chunks() noexcept { return chunk_sequence(*socket_); }
+    /// The same, at most `most` (1 or more) bytes at a time: no more than that is received unasked,
+    /// except what had come before. Costs a system call for each chunk.
+    [[nodiscard]] chunk_sequence chunks(std::uint32_t most) noexcept {
+        return chunk_sequence(*socket_, most > 0 ? most : 1);
+    }
     /// Sends at least one byte: result<size_t>.
     [[nodiscard]] send_op send(std::span<const std::byte> bytes) noexcept {
         return send_op(*socket_, bytes);
@@ -62,7 +70,29 @@ public:
         return send_gathered_op(*socket_, parts);
     }
 
-    /// From now on chunks of `least` bytes and more (rounded up to a power of two) are sent without
+    /// Receives what there is, at most `most` bytes, into an empty pipe, without copying it:
+    /// result<size_t>.
+    [[nodiscard]] splice_to_op splice_to(splice_pipe& into,
+                                         std::size_t most = std::size_t{1} << 20) noexcept {
+        return splice_to_op(*socket_, into, most);
+    }
+    /// Sends at least one of the bytes in a pipe, without copying them: result<size_t>.
+    [[nodiscard]] splice_from_op splice_from(splice_pipe& from) noexcept {
+        return splice_from_op(*socket_, from);
+    }
+    /// Sends `head`, then `length` bytes of a file from `offset` on, by sendfile(2): result<uint64_t>,
+    /// how many of the file. Fewer than `length` only when the file ended first: it was shorter, or
+    /// has been cut meanwhile; nothing takes the place of what is missing. `from` and `head` must
+    /// live until the operation has ended. The system call waits for the disk where the file is not
+    /// in the page cache, and the loop with it: see file::fetch().
+    /// With an error an unknown part has gone, as with send_all().
+    [[nodiscard]] send_file_op send_file(const file& from, std::uint64_t offset,
+                                         std::uint64_t length,
+                                         std::span<const std::byte> head = {}) noexcept {
+        return send_file_op(*socket_, from, offset, length, head);
+    }
+    /// From now on chunks of `least` bytes and more (rounded up to a power of two from 1 KiB to
+    /// 16 MiB) are sent without
     /// the kernel copying them, on io_uring (Linux 6.0; with IORING_OP_SEND_ZC); 0: none. A chunk's
     /// buffer then goes back when the peer has acknowledged it, and no task waits for that. Turns
     /// itself off where the kernel reports that it copied all the same (loopback, many virtual

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/base/result.hpp>
+#include <ringlet/io/operation.hpp>
+#include <ringlet/io/splice_pipe.hpp>
+
+#include <cstddef>
+
+namespace ringlet {
+
+/// Receives what there is, at least one byte and at most `most`, into an empty pipe: their number. A
+/// pipe is held only once there is something in it. errc::end_of_stream when the peer has sent
+/// everything; too_many_files_open when the core has no pipe to give; device_or_resource_busy when
+/// the stream has been read by chunks() and the ring has received more for it, which comes first;
+/// invalid_argument where the kernel cannot splice this socket. In all these cases the bytes are
+/// still to be had by chunks().
+///
+/// splice(2) on the core's thread, once the socket is known to have something: IORING_OP_SPLICE
+/// would run on a worker thread (facts and figures in docs/design/relay.md).
+class [[nodiscard]] splice_to_op : public operation<splice_to_op> {
+public:
+    splice_to_op(descriptor& d, splice_pipe& into, std::size_t most) noexcept
+        : descriptor_(&d), pipe_(&into), most_(most) {}
+
+    static constexpr side seat = side::read;
+    static constexpr bool tries_first = true;
+    [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] int advance(int) noexcept { return attempt(); }
+    [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
+        if (answer > 0) [[likely]] return static_cast<std::size_t>(answer);
+        if (answer == 0) return errc::end_of_stream;
+        return answer::to_error(answer);
+    }
+
+private:
+    descriptor* descriptor_;
+    splice_pipe* pipe_;
+    std::size_t most_;
+};
+
+/// Sends what the socket takes of the bytes in a pipe now, at least one: their number. The pipe must
+/// not be empty.
+class [[nodiscard]] splice_from_op : public operation<splice_from_op> {
+public:
+    splice_from_op(descriptor& d, splice_pipe& from) noexcept : descriptor_(&d), pipe_(&from) {}
+
+    static constexpr side seat = side::write;
+    static constexpr bool tries_first = true;
+    [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
+    void prepare(io_uring_sqe& sqe) noexcept;
+    [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] int advance(int) noexcept { return attempt(); }
+    [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
+        if (answer < 0) return answer::to_error(answer);
+        return static_cast<std::size_t>(answer);
+    }
+
+private:
+    descriptor* descriptor_;
+    splice_pipe* pipe_;
+};
+
+extern template class operation<splice_to_op>;
+extern template class operation<splice_from_op>;
+
+}  // namespace ringlet

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/io/blocking.hpp>
+
+namespace ringlet::detail {
+
+const completion_kind blocking_wait::kind_{
+    .cancel = cancel, .attempt = nullptr, .answered = nullptr, .submit = nullptr};
+
+bool blocking_wait::start(cancel_scope& context) noexcept {
+    if (context.cancelled()) {
+        answer = context.refusal();
+        return false;
+    }
+    job_.waiter = waiter;
+    job_.owner = this;
+    if (const int error = here().start_blocking(job_); error != 0) {
+        answer = error;
+        return false;
+    }
+    at = phase::parked;
+    context.link(*this);
+    return true;
+}
+
+void blocking_wait::cancel(core& c, completion& waiting) noexcept {
+    if (c.withdraw_blocking(static_cast<blocking_wait&>(waiting).job_))
+        c.answer(waiting, answer::own_base - waiting.ending);
+}
+
+void blocking_wait::leave() noexcept {
+    if (at != phase::parked) return;
+    at = phase::ready;
+    unlink_if_linked();
+    here().left_blocking();
+}
+
+}  // namespace ringlet::detail

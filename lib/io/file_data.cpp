@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/io/file_data.hpp>
+
+#include <io/socket.hpp>
+#include <io/start.hpp>
+#include <kernel/sys.hpp>
+
+#include <algorithm>
+#include <array>
+
+namespace ringlet {
+
+namespace {
+
+/// What is copied on the loop's thread at most, as long as a small message takes a thousand times;
+/// more goes to a worker, in the ring as well, where the submission would copy it.
+constexpr std::size_t copied_at_once = 1024 * 1024;
+
+/// Before a file's first read or write: 0 or -errno. It has been opened O_NONBLOCK for the sake of
+/// FIFOs, which the ring takes as "fail rather than wait for the disk" on file systems that cannot
+/// be asked without waiting. And what has no offsets is refused as pread(2) does: the ring would
+/// read it as a stream, and wait.
+int make_ready(descriptor& d) noexcept {
+    if (!d.nonblocking) [[likely]]
+        return 0;
+    if (const int error = sys::seekable(d.fd); error < 0) return error;
+    d.nonblocking = false;
+    return sys::set_blocking(d.fd);
+}
+
+}  // namespace
+
+bool read_at_op::start(core& c, cancel_scope& context) noexcept {
+    answer = make_ready(*descriptor_);
+    return answer == 0 && operation::start(c, context);
+}
+void read_at_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_read(&sqe, descriptor_->fd, room_, static_cast<unsigned>(capped(size_)), offset_);
+    if (size_ > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+}
+int read_at_op::try_now() noexcept {
+    if (size_ > copied_at_once) return -EAGAIN;
+    for (;;) {
+        const int got =
+            sys::try_read_at(descriptor_->fd, room_ + got_, size_ - got_, offset_ + got_);
+        if (got == -EAGAIN) return -EAGAIN;
+        if (got > 0) got_ += static_cast<std::size_t>(got);
+        if (got <= 0 || got_ == size_) return got < 0 ? got : static_cast<int>(got_);
+    }
+}
+int read_at_op::attempt() noexcept {
+    const std::size_t most = capped(size_);
+    for (;;) {
+        const int got = sys::read_at(descriptor_->fd, room_ + got_, most - got_, offset_ + got_);
+        if (got > 0) got_ += static_cast<std::size_t>(got);
+        if (got <= 0 || got_ == most) return got < 0 ? got : static_cast<int>(got_);
+    }
+}
+
+void fetch_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }  // never asked
+int fetch_op::try_now() noexcept {
+    // How far the kernel reads ahead at most and at least, unless it is told otherwise.
+    constexpr std::uint64_t step = 128 * 1024;
+    constexpr std::uint64_t least = 16 * 1024;
+    char sample = 0;
+    while (left_ > 0) {
+        const int got = sys::try_read_at(descriptor_->fd, &sample, 1, offset_);
+        if (got <= 0) return got;  // not there; or the file has ended, which is all there is of it
+        if (left_ <= least) return 0;
+        const std::uint64_t done = std::min(left_ - 1, step);
+        offset_ += done;
+        left_ -= done;
+    }
+    return 0;
+}
+int fetch_op::attempt() noexcept {
+    std::array<std::byte, 64 * 1024> nowhere;
+    while (left_ > 0) {
+        const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left_, nowhere.size()));
+        const int got = sys::read_at(descriptor_->fd, nowhere.data(), size, offset_);
+        if (got <= 0) return got;
+        offset_ += static_cast<std::uint64_t>(got);
+        left_ -= static_cast<std::uint64_t>(got);
+    }
+    return 0;
+}
+
+bool write_at_op::start(core& c, cancel_scope& context) noexcept {
+    answer = make_ready(*descriptor_);
+    return answer == 0 && operation::start(c, context);
+}
+void write_at_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_write(&sqe, descriptor_->fd, data_, static_cast<unsigned>(capped(size_)),
+                        offset_);
+    if (size_ > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+}
+int write_at_op::attempt() noexcept {
+    return sys::write_at(descriptor_->fd, data_, capped(size_), offset_);
+}
+
+bool write_all_at_op::start(core& c, cancel_scope& context) noexcept {
+    answer = make_ready(*descriptor_);
+    return answer == 0 && operation::start(c, context);
+}
+void write_all_at_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_write(&sqe, descriptor_->fd, data_, static_cast<unsigned>(capped(left_)),
+                        offset_);
+    if (left_ > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+}
+int write_all_at_op::attempt() noexcept {
+    for (;;) {
+        const int written = sys::write_at(descriptor_->fd, data_, capped(left_), offset_);
+        if (written < 0) return written;
+        if (const int answer = advance(written); answer != -EAGAIN) return answer;
+    }
+}
+int write_all_at_op::advance(int written) noexcept {
+    // Nothing written of something, without an error: there is no going on (a device's end).
+    if (written == 0 && left_ > 0) return -ENOSPC;
+    data_ += written;
+    offset_ += static_cast<std::uint64_t>(written);
+    left_ -= static_cast<std::size_t>(written);
+    return left_ == 0 ? 0 : -EAGAIN;
+}
+
+void sync_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_fsync(&sqe, descriptor_->fd, data_only_ ? IORING_FSYNC_DATASYNC : 0);
+}
+int sync_op::attempt() noexcept { return sys::sync(descriptor_->fd, data_only_); }
+
+void resize_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }  // never asked
+int resize_op::attempt() noexcept { return sys::resize(descriptor_->fd, size_); }
+
+template class operation<read_at_op>;
+template class operation<fetch_op>;
+template class operation<write_at_op>;
+template class operation<write_all_at_op>;
+template class operation<sync_op>;
+template class operation<resize_op>;
+
+}  // namespace ringlet

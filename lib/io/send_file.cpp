@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <ringlet/io/send_file.hpp>
+
+#include <ringlet/io/file.hpp>
+
+#include <io/socket.hpp>
+#include <io/start.hpp>
+#include <kernel/sys.hpp>
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <poll.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+namespace ringlet {
+
+namespace {
+
+/// What one connection may send before the others have their turn.
+constexpr std::uint64_t share = 256 * 1024;
+/// Up to here, head and all, a copy is cheaper than sendfile(2).
+constexpr std::size_t small = 16 * 1024;
+
+}  // namespace
+
+send_file_op::send_file_op(descriptor& socket, const file& from, std::uint64_t offset,
+                           std::uint64_t length, std::span<const std::byte> head) noexcept
+    : socket_(&socket), file_(&*from.descriptor_), offset_(offset), left_(length), head_(head) {}
+
+bool send_file_op::start(core& c, cancel_scope& context) noexcept {
+    c.hold_sigpipe();
+    if (answer = open_to_calls(c, *socket_); answer < 0) return false;
+    return operation::start(c, context);
+}
+
+void send_file_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_poll_add(&sqe, socket_->fd, POLLOUT);
+}
+
+int send_file_op::attempt() noexcept {
+    std::uint64_t budget = share;
+    while (socket_->writable && (left_ > 0 || !head_.empty())) {
+        if (budget == 0) return -EAGAIN;
+        int answer = -EAGAIN;
+        if (left_ + head_.size() <= small) answer = send_copy();
+        if (answer == -EAGAIN && socket_->writable)
+            answer = head_.empty() ? send_pages(std::min(left_, budget)) : send_head();
+        if (answer <= 0 && answer != -EAGAIN) return answer == 0 ? ended() : answer;
+        if (answer > 0) budget -= std::min(budget, static_cast<std::uint64_t>(answer));
+    }
+    return left_ == 0 && head_.empty() ? 0 : -EAGAIN;
+}
+
+/// A copy of a few kilobytes costs less than what sendfile(2) does around it, and goes out with the
+/// head in one call. -EAGAIN also for what is not in the page cache.
+int send_file_op::send_copy() noexcept {
+    std::array<std::byte, small> room;
+    const std::size_t head = head_.size();
+    if (head > 0) std::memcpy(room.data(), head_.data(), head);
+    const auto wanted = static_cast<std::size_t>(left_);
+    int got = 0;
+    if (wanted > 0) got = sys::try_read_at(file_->fd, room.data() + head, wanted, offset_);
+    if (got < 0) return got;
+    const std::size_t size = head + static_cast<std::size_t>(got);
+    if (size == 0) return 0;
+    const int sent = sys::send(socket_->fd, room.data(), size);
+    if (sent < 0 || static_cast<std::size_t>(sent) < size) socket_->writable = sent > 0;
+    if (sent <= 0) return sent;
+    const std::size_t of_head = std::min(head, static_cast<std::size_t>(sent));
+    head_ = head_.subspan(of_head);
+    gone(static_cast<std::size_t>(sent) - of_head);
+    return sent;
+}
+
+int send_file_op::send_head() noexcept {
+    const int sent = sys::send_more(socket_->fd, head_.data(), head_.size());
+    if (sent < 0 || static_cast<std::size_t>(sent) < head_.size()) socket_->writable = false;
+    if (sent > 0) head_ = head_.subspan(static_cast<std::size_t>(sent));
+    return sent;
+}
+
+int send_file_op::send_pages(std::uint64_t size) noexcept {
+    const int sent =
+        sys::send_file(socket_->fd, file_->fd, offset_, static_cast<std::size_t>(size));
+    if (sent == -EAGAIN) socket_->writable = false;
+    if (sent > 0) {
+        offset_ -= static_cast<std::uint64_t>(sent);  // gone() counts it
+        gone(static_cast<std::size_t>(sent));
+    }
+    return sent;
+}
+
+void send_file_op::gone(std::size_t size) noexcept {
+    offset_ += size;
+    sent_ += size;
+    left_ -= size;
+}
+
+/// The file has ended before its time. What was sent last said that more would follow, and so may
+/// be waiting in the socket for it (before Linux 6.5): setting TCP_NODELAY sends it (tcp(7)).
+int send_file_op::ended() noexcept {
+    int nodelay = 1;
+    static_cast<void>(sys::get_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, nodelay));
+    static_cast<void>(sys::set_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, 1));
+    if (nodelay == 0) static_cast<void>(sys::set_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, 0));
+    return 0;
+}
+
+template class operation<send_file_op>;
+
+}  // namespace ringlet

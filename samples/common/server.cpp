@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "server.hpp"
+
+#include <fmt/format.h>
+
+#include <atomic>
+#include <cstdio>
+#include <string>
+#include <system_error>
+#include <utility>
+
+namespace samples {
+
+namespace {
+
+void say_listening(const ringlet::tcp_listener& door) {
+    const ringlet::core& here = ringlet::here();
+    std::string line = fmt::format("ringlet: listening on {} backend={} cores={}",
+                                   door.local_name().to_string(), to_string(here.backend()),
+                                   ringlet::core_count());
+    if (!here.fallback_reason().empty())
+        line += fmt::format(" reason=\"{}\"", here.fallback_reason());
+    std::puts(line.c_str());
+    std::fflush(stdout);
+}
+
+/// What to do about an address that cannot be had.
+std::string remedy(const std::error_code& error, const ringlet::address& wanted) {
+    if (error == std::errc::address_in_use && wanted.is_unix())
+        return fmt::format("see who listens there with `ss -xlp`; if nobody does, a server that was "
+                           "killed has left it: remove it with `rm {}`", wanted.file());
+    if (error == std::errc::address_in_use)
+        return fmt::format("see who holds it with `ss -ltnp 'sport = :{}'`, or give --listen "
+                           "another port", wanted.port());
+    if (error == std::errc::permission_denied && !wanted.is_unix())
+        return "ports below 1024 need CAP_NET_BIND_SERVICE; give --listen a higher one";
+    if (error == std::errc::address_not_available)
+        return "no interface of this machine has this address: `ip addr` lists those there are";
+    if (error == std::errc::too_many_files_open)
+        return "raise the limit of open files with `ulimit -n`";
+    return "give --listen another address";
+}
+
+}  // namespace
+
+int run_server(std::string_view program, const ringlet::run_options& options,
+               const ringlet::address& listen, const server_task& serve) {
+    std::atomic<bool> unusable{false};
+    const int code = ringlet::run(options, [&]() -> ringlet::task<> {
+        auto door = ringlet::tcp_listener::bind(listen);
+        if (!door) {
+            if (!unusable.exchange(true))
+                fmt::print(stderr, "{}: cannot listen on {}: {}; {}\n", program, listen.to_string(),
+                           door.error().message(), remedy(door.error(), listen));
+            ringlet::stop();  // a server on some of its cores is none
+            co_return;
+        }
+        if (ringlet::core_index() == 0) say_listening(*door);
+        co_await serve(std::move(*door));
+    });
+    return unusable ? exit_bad_input : code;
+}
+
+std::size_t share_of(std::uint64_t limit) {
+    if (limit == 0) return SIZE_MAX;
+    const std::size_t cores = ringlet::core_count();
+    return limit / cores + (ringlet::core_index() < limit % cores ? 1 : 0);
+}
+
+void check_share(const command_line& line, std::uint64_t limit, unsigned cores) {
+    if (limit == 0 || limit >= cores) return;
+    line.refuse(fmt::format("--max-connections `{}`: there are {} cores and each needs one; raise it "
+                            "or lower --cores", limit, cores));
+}
+
+}  // namespace samples

@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+/// What the servers among the samples share: listening on every core, the start line, what to say
+/// when the address cannot be had, and a limit on connections shared out over the cores.
+
+#include "options.hpp"
+
+#include <ringlet/ringlet.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <string_view>
+
+namespace samples {
+
+/// Serves what the listener gives until it ends.
+using server_task = std::function<ringlet::task<>(ringlet::tcp_listener)>;
+
+/// Listens on each core and calls `serve` there; the program's exit code. An address that cannot be
+/// had is one line on stderr and exit code 2.
+[[nodiscard]] int run_server(std::string_view program, const ringlet::run_options& options,
+                             const ringlet::address& listen, const server_task& serve);
+
+/// This core's part of a limit for all of them; 0 stands for none.
+[[nodiscard]] std::size_t share_of(std::uint64_t limit);
+/// Refuses a --max-connections that leaves a core without any.
+void check_share(const command_line& line, std::uint64_t limit, unsigned cores);
+
+}  // namespace samples

@@ -1,0 +1,343 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+/// Serves the files of a folder over HTTP: GET and HEAD, single ranges, connections that stay open.
+/// Bytes go from the page cache to the socket by send_file(); what is not in the cache is read by
+/// another thread first. No path leaves the folder: the kernel sees to it (RESOLVE_BENEATH).
+
+#include "common/options.hpp"
+#include "common/server.hpp"
+#include "http_head.hpp"
+
+#include <ringlet/ringlet.hpp>
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <chrono>
+#include <cstring>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+struct settings {
+    ringlet::address listen = ringlet::address::loopback_v4(8000);
+    std::string root = ".";
+    std::uint64_t max_connections = 0;  // 0: no limit
+    ringlet::nanoseconds idle = 60s;
+    ringlet::nanoseconds request_time = 10s;
+    ringlet::run_options run;
+};
+
+constexpr ringlet::nanoseconds for_ever = std::chrono::hours(24 * 365 * 100);
+constexpr std::size_t longest_head = 16 * 1024;
+/// Fetched and sent at a time; what must go out within --idle.
+constexpr std::uint64_t piece = 1024 * 1024;
+
+/// What this core serves from.
+struct site {
+    const settings& set;
+    ringlet::file root;
+};
+
+/// What has been received and not yet been dealt with: the chunk it came in, or a copy where it
+/// must be kept for long, since a slow client must not hold a buffer of the core's pool.
+class received {
+public:
+    [[nodiscard]] std::span<char> bytes() noexcept {
+        if (!kept_.empty()) return {kept_.data(), kept_.size()};
+        const auto in_chunk = chunk_.bytes();
+        return {reinterpret_cast<char*>(in_chunk.data()), in_chunk.size()};
+    }
+    void add(ringlet::chunk&& more) {
+        if (bytes().empty()) {
+            chunk_ = std::move(more);
+            return;
+        }
+        keep();
+        kept_.append(more.text());
+    }
+    void drop_front(std::size_t count) {
+        if (!kept_.empty()) {
+            kept_.erase(0, count);
+        } else {
+            chunk_.drop_front(count);
+        }
+    }
+    /// Gives the buffer back; what is in it is copied.
+    void keep() {
+        if (kept_.empty()) kept_.assign(chunk_.text());
+        chunk_.reset();
+    }
+
+private:
+    ringlet::chunk chunk_;
+    std::string kept_;
+};
+
+/// Waits for a whole head: its size; 0 when the client has gone, was idle for too long, or the
+/// program stops; or the status to refuse it with, as an error.
+struct head_or_refusal {
+    std::size_t size = 0;
+    int status = 0;
+};
+ringlet::task<head_or_refusal> receive_head(ringlet::tcp_stream& peer, received& in,
+                                            const settings& set) {
+    ringlet::time_point began{};
+    for (;;) {
+        // An empty line before a request is somebody's old bug, and forgiven (RFC 9112, 2.2).
+        while (in.bytes().size() >= 2 && in.bytes()[0] == '\r' && in.bytes()[1] == '\n')
+            in.drop_front(2);
+        const std::string_view text(in.bytes().data(), in.bytes().size());
+        const std::size_t size = http::head_size(text);
+        if (size > longest_head || (size == 0 && text.size() >= longest_head))
+            co_return head_or_refusal{.status = 431};
+        if (size > 0) co_return head_or_refusal{.size = size};
+        if (text.empty()) {
+            auto first = co_await peer.chunks().next().within(set.idle).or_stop();
+            if (!first) co_return head_or_refusal{};
+            began = ringlet::now();
+            in.add(std::move(*first));
+            continue;
+        }
+        if (began == ringlet::time_point()) began = ringlet::now();
+        in.keep();
+        auto more = co_await peer.chunks().next().within(began + set.request_time - ringlet::now());
+        if (!more) {
+            const bool slow = more.error() == ringlet::errc::timed_out;
+            co_return head_or_refusal{.status = slow ? 408 : 0};
+        }
+        in.add(std::move(*more));
+    }
+}
+
+/// The last date that was written, since the next one is most often the same.
+class date {
+public:
+    template <class Time>
+    [[nodiscard]] std::string_view of(const Time& when) noexcept {
+        const auto second =
+            std::chrono::floor<std::chrono::seconds>(when).time_since_epoch().count();
+        if (second != second_) http::write_date(second_ = second, text_.data());
+        return {text_.data(), text_.size()};
+    }
+
+private:
+    std::int64_t second_ = -1;
+    std::array<char, 29> text_{};
+};
+
+/// The head of an answer, in room of its own.
+class answer_head {
+public:
+    explicit answer_head(int status) {
+        add("HTTP/1.1 ", static_cast<std::uint64_t>(status), " ", http::reason(status),
+            "\r\nDate: ", date_.of(std::chrono::system_clock::now()), "\r\n");
+    }
+    /// Texts and numbers, one behind the other.
+    template <class... Words>
+    void add(const Words&... words) noexcept {
+        (put(words), ...);
+    }
+    void add_modified(const ringlet::file_status& file) noexcept {
+        add("Last-Modified: ", modified_.of(file.modified), "\r\n");
+    }
+    [[nodiscard]] std::span<const std::byte> bytes() const noexcept {
+        return std::as_bytes(std::span(room_.data(), size_));
+    }
+
+private:
+    void put(std::string_view text) noexcept {
+        const std::size_t size = std::min(text.size(), room_.size() - size_);
+        std::memcpy(room_.data() + size_, text.data(), size);
+        size_ += size;
+    }
+    void put(std::uint64_t number) noexcept {
+        char* const end = room_.data() + room_.size();
+        size_ = static_cast<std::size_t>(std::to_chars(room_.data() + size_, end, number).ptr -
+                                         room_.data());
+    }
+
+    static inline thread_local date date_;
+    static inline thread_local date modified_;
+
+    std::array<char, 512> room_;
+    std::size_t size_ = 0;
+};
+
+int status_of(const std::error_code& error) {
+    if (error == std::errc::permission_denied || error == std::errc::operation_not_permitted)
+        return 403;
+    if (error == std::errc::too_many_files_open ||
+        error == std::errc::too_many_files_open_in_system ||
+        error == std::errc::not_enough_memory || error == std::errc::resource_unavailable_try_again)
+        return 503;
+    if (error == std::errc::io_error) return 500;
+    return 404;  // not there; or not beneath the root, which is nobody's business
+}
+
+/// Answers without a file. False: the connection is of no use any more.
+ringlet::task<bool> refuse(ringlet::tcp_stream& peer, int status, bool keep_alive, bool has_body,
+                           ringlet::nanoseconds idle, std::uint64_t file_size = 0) {
+    const std::string text = fmt::format("{} {}\n", status, http::reason(status));
+    answer_head head(status);
+    head.add("Content-Type: text/plain\r\nContent-Length: ", text.size(), "\r\n");
+    if (status == 405) head.add("Allow: GET, HEAD\r\n");
+    if (status == 416) head.add("Content-Range: bytes */", file_size, "\r\n");
+    head.add("Connection: ", keep_alive ? "keep-alive" : "close", "\r\n\r\n");
+    const std::array<ringlet::send_part, 2> parts{
+        ringlet::send_part(head.bytes()),
+        ringlet::send_part(std::as_bytes(std::span(text)).first(has_body ? text.size() : 0))};
+    const auto sent = co_await peer.send_all(parts).within(idle);
+    co_return sent.has_value();
+}
+
+/// Sends [first, first + length) behind the head. False: the file has ended early, or the client
+/// has: what was promised cannot be kept, and only an early end of the stream says so.
+ringlet::task<bool> send_part(ringlet::tcp_stream& peer, const ringlet::file& from, http::part part,
+                              const answer_head& head, ringlet::nanoseconds idle) {
+    std::span<const std::byte> before = head.bytes();
+    do {
+        const std::uint64_t now = std::min(part.length, piece);
+        if (!co_await from.fetch(part.first, now)) co_return false;
+        const auto sent = co_await peer.send_file(from, part.first, now, before).within(idle);
+        if (!sent || *sent < now) co_return false;
+        before = {};
+        part.first += now;
+        part.length -= now;
+    } while (part.length > 0);
+    co_return true;
+}
+
+/// Answers the request whose head, `size` bytes, is at the front of `in`. False: close.
+ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t size,
+                           const site& from) {
+    const ringlet::nanoseconds idle = from.set.idle;
+    http::request wanted;
+    if (const int refused = http::read_head(in.bytes().first(size), wanted); refused != 0) {
+        static_cast<void>(co_await refuse(peer, refused, false, true, idle));
+        co_return false;
+    }
+    const bool has_body = wanted.method == http::method::get;
+    const bool keep_alive = wanted.keep_alive && !ringlet::stop_requested();
+    ringlet::open_options how;
+    how.beneath = true;
+    auto opened = co_await from.root.open_at(wanted.path, how);
+    int status = opened ? 200 : status_of(opened.error());
+    ringlet::file_status file;
+    if (opened) {
+        const auto known = opened->try_stat();
+        if (known) file = *known;
+        if (!known || file.kind != ringlet::file_kind::regular) status = 403;
+    }
+    http::part part{.first = 0, .length = file.size};
+    if (status == 200) {
+        if (const auto range = http::read_range(wanted.range, file.size); range) {
+            part = *range;
+            status = part.length > 0 ? 206 : 416;
+        }
+    }
+    if (status >= 400) {
+        in.drop_front(size);
+        in.keep();
+        co_return co_await refuse(peer, status, keep_alive, has_body, idle, file.size) &&
+            keep_alive;
+    }
+
+    answer_head head(status);
+    head.add("Content-Type: ", http::content_type(wanted.path), "\r\n");
+    head.add_modified(file);
+    head.add("Accept-Ranges: bytes\r\nContent-Length: ", part.length, "\r\n");
+    if (status == 206)
+        head.add("Content-Range: bytes ", part.first, "-", part.first + part.length - 1, "/",
+                 file.size, "\r\n");
+    head.add("Connection: ", keep_alive ? "keep-alive" : "close", "\r\n\r\n");
+    // The request has been read: its buffer goes back before a client that may be slow is sent to.
+    in.drop_front(size);
+    in.keep();
+    if (!has_body) part.length = 0;
+    co_return co_await send_part(peer, *opened, part, head, idle) && keep_alive;
+}
+
+/// Lets a client read the last answer: closing with something unread would reset the connection,
+/// and the answer might be lost with it.
+ringlet::task<> linger(ringlet::tcp_stream& peer) {
+    if (!peer.try_shutdown_send()) co_return;
+    const auto until = ringlet::now() + 1s;
+    while (auto more = co_await peer.chunks().next().within(until - ringlet::now()).or_stop()) {}
+}
+
+/// One connection, from request to request.
+ringlet::task<> session(ringlet::tcp_stream peer, const site& from,
+                        ringlet::semaphore::permit /*given back with the frame*/) {
+    received in;
+    for (;;) {
+        const head_or_refusal head = co_await receive_head(peer, in, from.set);
+        if (head.status != 0)
+            static_cast<void>(co_await refuse(peer, head.status, false, true, from.set.idle));
+        if (head.status == 0 && head.size == 0) co_return;
+        if (head.status != 0 || !co_await answer(peer, in, head.size, from)) break;
+    }
+    co_await linger(peer);
+}
+
+ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
+    ringlet::open_options folder;
+    folder.folder = true;
+    auto root = co_await ringlet::file::open(set.root, folder);
+    const site here{set, std::move(root).value()};
+    ringlet::semaphore room(samples::share_of(set.max_connections));
+    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
+        // The permit first: who finds no room waits in the backlog, not in this process.
+        while (auto permit = co_await room.acquire()) {
+            auto peer = co_await door.next();
+            if (!peer) break;
+            sessions.start(session(std::move(*peer), here, std::move(*permit)));
+        }
+    });
+}
+
+settings read_command_line(int argc, char** argv) {
+    settings set;
+    samples::command_line line("file_server",
+                               "Serves the files of a folder over HTTP, until SIGINT or SIGTERM.");
+    line.address("listen", set.listen,
+                 "where to listen (default 127.0.0.1:8000); port 0 picks one");
+    line.text("root", set.root, "FOLDER", "what to serve (default: the current folder)");
+    line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
+    line.backend(set.run.core.backend);
+    line.number("max-connections", set.max_connections, 1, 100'000'000,
+                "at once, shared out over the cores; more wait (default: no limit)");
+    line.seconds("idle", set.idle, 0, 1e6,
+                 "ends a connection without a request, or whose client does not take 1 MiB in "
+                 "this time; 0: never (default 60)");
+    line.seconds("request-time", set.request_time, 0.001, 1e6,
+                 "time for a request to come in whole (default 10)");
+    line.seconds("grace", set.run.grace, 0, 1e6,
+                 "time for answers to go out at a stop (default 5)");
+    line.parse(argc, argv);
+    if (set.idle == 0s) set.idle = for_ever;
+    samples::check_share(line, set.max_connections, set.run.cores);
+    std::error_code why;
+    if (!std::filesystem::is_directory(set.root, why))
+        line.refuse(fmt::format("--root `{}`: {}", set.root,
+                                why ? why.message() : std::string("not a folder")));
+    return set;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const settings set = read_command_line(argc, argv);
+    return samples::run_server("file_server", set.run, set.listen, [&](ringlet::tcp_listener door) {
+        return serve(std::move(door), set);
+    });
+}

@@ -1,0 +1,221 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+/// Passes connections on to one of several servers. A session is connect, an optional header, and
+/// relay(); the rest is what to say on SIGUSR1, and the command line.
+
+#include "common/options.hpp"
+#include "common/server.hpp"
+#include "proxy_header.hpp"
+#include "upstreams.hpp"
+
+#include <ringlet/ringlet.hpp>
+
+#include <fmt/format.h>
+
+#include <chrono>
+#include <csignal>
+#include <cstdio>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+
+struct settings {
+    ringlet::address listen = ringlet::address::loopback_v4(7001);
+    std::vector<ringlet::address> servers;
+    samples::upstreams::options upstreams;
+    unsigned proxy_protocol = 0;  // its version; 0: none
+    std::uint64_t max_connections = 0;
+    ringlet::relay_options relay;
+    ringlet::run_options run;
+};
+
+/// What one core has of the proxy.
+struct proxy {
+    explicit proxy(const settings& s) : set(s), upstreams(s.servers, s.upstreams) {}
+
+    const settings& set;
+    samples::upstreams upstreams;
+    static inline thread_local proxy* here = nullptr;  // for the core that reports
+};
+
+/// Counted while it lives.
+class counted {
+public:
+    explicit counted(std::uint64_t& n) noexcept : n_(n) { ++n_; }
+    ~counted() { --n_; }
+    counted(const counted&) = delete;
+    counted& operator=(const counted&) = delete;
+
+private:
+    std::uint64_t& n_;
+};
+
+ringlet::task<bool> introduce(ringlet::tcp_stream& server, ringlet::tcp_stream& client,
+                              const settings& set) {
+    const auto from = client.peer_name();
+    const auto to = client.local_name();
+    if (!from || !to) co_return false;  // it has gone already
+    const std::string header = samples::proxy_header(set.proxy_protocol, *from, *to);
+    const auto sent = co_await server.send_all(header).within(set.upstreams.connect_timeout);
+    co_return sent.has_value();
+}
+
+ringlet::task<> session(ringlet::tcp_stream client, proxy& p,
+                        ringlet::semaphore::permit /*given back with the frame*/) {
+    auto connected = co_await p.upstreams.connect();
+    if (!connected) co_return;
+    auto& [server, upstream] = *connected;
+    const counted one(upstream->active);
+    if (p.set.proxy_protocol != 0)
+        if (!co_await introduce(server, client, p.set)) co_return;
+    ringlet::relay_options options = p.set.relay;
+    options.totals = &upstream->moved;
+    static_cast<void>(co_await ringlet::relay(client, server, options));
+}
+
+ringlet::task<> accept_clients(ringlet::tcp_listener door, proxy& p) {
+    ringlet::semaphore room(samples::share_of(p.set.max_connections));
+    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
+        // The permit first: who finds no room waits in the backlog, not in this process.
+        while (auto permit = co_await room.acquire()) {
+            auto client = co_await door.next();
+            if (!client) break;
+            sessions.start(session(std::move(*client), p, std::move(*permit)));
+        }
+    });
+}
+
+// ---- SIGUSR1 --------------------------------------------------------------------------------------
+
+struct report {
+    explicit report(const settings& set) : upstreams(set.servers.begin(), set.servers.end()) {}
+
+    std::vector<samples::upstream> upstreams;
+    std::vector<unsigned> ejected = std::vector<unsigned>(upstreams.size());  // by how many cores
+    std::uint64_t splices = 0;
+    std::uint64_t spliced_bytes = 0;
+    std::uint64_t shortages = 0;
+    unsigned pipes = 0;
+    unsigned buffers = 0;
+
+    /// What the core it is called on has done.
+    void add_this_core() noexcept {
+        const ringlet::core_stats stats = ringlet::here().stats();
+        splices += stats.splices;
+        spliced_bytes += stats.spliced_bytes;
+        shortages += stats.pipe_shortages;
+        pipes += stats.pipes_open;
+        buffers += stats.buffers_leased;
+        if (proxy::here == nullptr) return;
+        const samples::upstreams& mine = proxy::here->upstreams;
+        for (std::size_t i = 0; i < upstreams.size(); ++i) {
+            const samples::upstream& u = mine.all()[i];
+            upstreams[i].active += u.active;
+            upstreams[i].total += u.total;
+            upstreams[i].failures += u.failures;
+            upstreams[i].ejections += u.ejections;
+            upstreams[i].moved.a_to_b += u.moved.a_to_b;
+            upstreams[i].moved.b_to_a += u.moved.b_to_a;
+            ejected[i] += mine.ejected(u) ? 1 : 0;
+        }
+    }
+
+    void print() const {
+        std::string text = "tcp_proxy:\n";
+        std::uint64_t moved = 0;
+        for (std::size_t i = 0; i < upstreams.size(); ++i) {
+            const samples::upstream& u = upstreams[i];
+            text += fmt::format("  upstream {} active={} total={} failures={} ejected={} "
+                                "ejections={} to={} from={}\n",
+                                u.where.to_string(), u.active, u.total, u.failures, ejected[i],
+                                u.ejections, u.moved.a_to_b, u.moved.b_to_a);
+            moved += u.moved.a_to_b + u.moved.b_to_a;
+        }
+        const std::uint64_t copied = moved > spliced_bytes ? moved - spliced_bytes : 0;
+        text += fmt::format("  splices={} spliced_bytes={} copied_bytes={}\n", splices,
+                            spliced_bytes, copied);
+        text += fmt::format("  pipes={} pipe_shortages={} buffers={}\n", pipes, shortages, buffers);
+        std::fputs(text.c_str(), stderr);
+    }
+};
+
+ringlet::task<> report_when_asked(const settings& set) {
+    ringlet::signal_set asked{SIGUSR1};
+    while (co_await asked.next()) {
+        report all(set);
+        const auto add = [&]() noexcept { all.add_this_core(); };
+        for (unsigned core = 0; core < ringlet::core_count(); ++core)
+            static_cast<void>(co_await ringlet::on_core(core, add));
+        all.print();
+    }
+}
+
+ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
+    proxy p(set);
+    proxy::here = &p;
+    co_await ringlet::with_scope([&](ringlet::scope& all) -> ringlet::task<> {
+        if (ringlet::core_index() == 0) all.start(report_when_asked(set));
+        co_await accept_clients(std::move(door), p);
+        all.cancel();
+    });
+    proxy::here = nullptr;
+}
+
+// ---- the command line -----------------------------------------------------------------------------
+
+settings read_command_line(int argc, char** argv) {
+    settings set;
+    unsigned balance = 0;
+    unsigned mode = 0;
+    std::size_t pipe_size = set.run.core.pipes.size;
+    set.relay.idle = 300s;
+    samples::command_line line("tcp_proxy",
+                               "Passes connections on to servers, until SIGINT or SIGTERM; SIGUSR1 "
+                               "shows what it has done.");
+    line.address("listen", set.listen,
+                 "where to listen (default 127.0.0.1:7001); port 0 picks one");
+    line.addresses("upstream", set.servers, "a server, HOST:PORT or unix:/PATH; may be repeated");
+    line.choice("balance", {"round-robin", "least"}, balance,
+                "servers in turn (default), or the one with the fewest connections");
+    line.seconds("connect-timeout", set.upstreams.connect_timeout, 0.001, 1e6,
+                 "for one server, before the next one is tried (default 5)");
+    line.number("eject-after", set.upstreams.eject_after, 0, 1'000'000,
+                "failed connects in a row before a server is left alone; 0: never (default 3)");
+    line.seconds("eject-for", set.upstreams.eject_for, 0.001, 1e6,
+                 "time until a connection tries it again (default 10)");
+    line.number("proxy-protocol", set.proxy_protocol, 1, 2,
+                "tells servers of the client, by PROXY protocol version 1 or 2");
+    line.choice("mode", {"auto", "copy", "splice"}, mode,
+                "copy, splice, or each direction by what it moves (default auto)");
+    line.bytes("pipe-size", pipe_size, 65536, 1U << 30, "of a pipe for splicing (default 1M)");
+    line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
+    line.backend(set.run.core.backend);
+    line.number("max-connections", set.max_connections, 1, 100'000'000,
+                "clients at once, shared out over the cores; more wait (default: no limit)");
+    line.seconds("idle", set.relay.idle, 0, 1e6,
+                 "ends a session in which nothing moves; 0: never (default 300)");
+    line.seconds("grace", set.run.grace, 0, 1e6,
+                 "time for sessions to finish at a stop (default 5)");
+    line.parse(argc, argv);
+    if (set.servers.empty()) line.refuse("--upstream is missing: where are connections to go?");
+    samples::check_share(line, set.max_connections, set.run.cores);
+    set.upstreams.by = static_cast<samples::upstreams::balance>(balance);
+    set.relay.mode = static_cast<ringlet::relay_mode>(mode);
+    set.run.core.pipes.size = static_cast<std::uint32_t>(pipe_size);
+    return set;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const settings set = read_command_line(argc, argv);
+    static_cast<void>(std::signal(SIGUSR1, SIG_IGN));  // until, and once no more, it is waited for
+    return samples::run_server("tcp_proxy", set.run, set.listen, [&](ringlet::tcp_listener door) {
+        return serve(std::move(door), set);
+    });
+}

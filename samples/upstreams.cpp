@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "upstreams.hpp"
+
+#include <system_error>
+#include <utility>
+
+namespace samples {
+
+bool upstreams::ejected(const upstream& u) const noexcept {
+    return options_.eject_after != 0 && u.failed_in_a_row >= options_.eject_after &&
+           ringlet::now() < u.back_at;
+}
+
+upstream* upstreams::next(const std::vector<bool>& tried, bool ejected_too) noexcept {
+    upstream* best = nullptr;
+    std::size_t best_at = 0;
+    for (std::size_t i = 0; i < all_.size(); ++i) {
+        const std::size_t at = (turn_ + i) % all_.size();
+        upstream& u = all_[at];
+        if (tried[at] || (!ejected_too && ejected(u))) continue;
+        if (best != nullptr && (options_.by == balance::round_robin || best->active <= u.active))
+            continue;
+        best = &u;
+        best_at = at;
+    }
+    if (best != nullptr) turn_ = best_at + 1;
+    return best;
+}
+
+void upstreams::succeeded(upstream& u) noexcept {
+    u.failed_in_a_row = 0;
+    ++u.total;
+}
+
+void upstreams::failed(upstream& u) noexcept {
+    ++u.failures;
+    if (++u.failed_in_a_row < options_.eject_after || options_.eject_after == 0) return;
+    ++u.ejections;
+    u.back_at = ringlet::now() + options_.eject_for;
+}
+
+ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
+    std::vector<bool> tried(all_.size());
+    std::error_code last;
+    for (std::size_t tries = 0; tries < all_.size(); ++tries) {
+        upstream* u = next(tried, false);
+        if (u == nullptr) u = next(tried, true);
+        tried[static_cast<std::size_t>(u - all_.data())] = true;
+        // While one probes, the others leave it alone.
+        if (u->failed_in_a_row >= options_.eject_after)
+            u->back_at = ringlet::now() + options_.connect_timeout;
+        auto stream = co_await ringlet::tcp_stream::connect(u->where).within(options_.connect_timeout);
+        if (stream) {
+            succeeded(*u);
+            co_return connection{std::move(*stream), u};
+        }
+        last = stream.error();
+        if (last == ringlet::errc::cancelled) break;
+        failed(*u);
+    }
+    co_return last;
+}
+
+}  // namespace samples

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include <ringlet/ringlet.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace samples {
+
+/// One server behind the proxy, as one core sees it.
+struct upstream {
+    explicit upstream(const ringlet::address& a) : where(a) {}
+
+    ringlet::address where;
+    std::uint64_t active = 0;
+    std::uint64_t total = 0;      ///< connections that came about
+    std::uint64_t failures = 0;   ///< and those that did not
+    std::uint64_t ejections = 0;
+    unsigned failed_in_a_row = 0;
+    ringlet::time_point back_at;  ///< ejected until then
+    ringlet::relay_totals moved;
+};
+
+/// Which server is next, and which ones are left alone because connecting to them keeps failing.
+class upstreams {
+public:
+    enum class balance : std::uint8_t { round_robin, least_connections };
+    struct options {
+        balance by = balance::round_robin;
+        unsigned eject_after = 3;  ///< failures in a row; 0: never
+        ringlet::nanoseconds eject_for = std::chrono::seconds(10);
+        ringlet::nanoseconds connect_timeout = std::chrono::seconds(5);
+    };
+
+    upstreams(const std::vector<ringlet::address>& where, const options& o)
+        : options_(o), all_(where.begin(), where.end()) {}
+
+    struct connection {
+        ringlet::tcp_stream stream;
+        upstream* to = nullptr;
+    };
+    /// A connection to the next server, or to one of the others when that fails; the last error when
+    /// all fail. An ejected one is tried only when its time is over, by one connection at a time, or
+    /// when nobody else is left.
+    [[nodiscard]] ringlet::task<ringlet::result<connection>> connect();
+
+    [[nodiscard]] const std::vector<upstream>& all() const noexcept { return all_; }
+    [[nodiscard]] bool ejected(const upstream& u) const noexcept;
+
+private:
+    [[nodiscard]] upstream* next(const std::vector<bool>& tried, bool ejected_too) noexcept;
+    void succeeded(upstream& u) noexcept;
+    void failed(upstream& u) noexcept;
+
+    options options_;
+    std::vector<upstream> all_;
+    std::size_t turn_ = 0;
+};
+
+}  // namespace samples

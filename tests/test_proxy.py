@@ -1,0 +1,607 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 The ringlet authors
+"""Runs the proxies as a user and as an enemy would, on both backends.
+
+usage: test_proxy.py [--only WORD] PROGRAM... | build/samples
+
+RINGLET_TIME_SCALE stretches every time limit, for sanitizer builds (meson sets it).
+Every wait is for a condition, with a limit; nothing but loopback is used.
+"""
+import argparse
+import contextlib
+import os
+import pathlib
+import re
+import resource
+import signal
+import socket
+import struct
+import sys
+import tempfile
+import threading
+import time
+
+sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
+import test_samples as frame  # noqa: E402
+from test_samples import SCALE, expect, noise, receive, reset, start, wait_until  # noqa: E402
+
+CASES = []
+BOTH = ("uring", "epoll")
+MODES = ("auto", "copy", "splice")
+NAME = "tcp_proxy"
+LISTENING = re.compile(r"^ringlet: listening on (\S+) backend=\S+ cores=\d+(?: reason=\".+\")?\n$")
+
+
+def case(backends=("",)):
+    def add(function):
+        CASES.extend((function, backend) for backend in backends)
+        return function
+    return add
+
+
+class proxy(frame.server):
+    """A proxy; ended with the block."""
+
+    def __init__(self, backend: str, *arguments: str, listen="127.0.0.1:0", env=None, before=None):
+        # To be appended to: what is read back while the proxy writes shares its place in the file.
+        self.errors = tempfile.TemporaryFile("a+b")
+        self.child = start(NAME, "--listen", listen, "--backend", backend, *arguments, env=env,
+                           before=before, stdout=frame.subprocess.PIPE, stderr=self.errors)
+        self.pid = self.child.pid
+        self.ended = False
+        self.line = self.read_line()
+        found = LISTENING.match(self.line)
+        expect(found, lambda: f"the start line is {self.line!r}, stderr {self.stderr()!r}")
+        self.address = found[1]
+        if not listen.startswith("unix:"):
+            self.port = int(self.address.rpartition(":")[2])
+
+    def report(self) -> dict:
+        """What it says on SIGUSR1."""
+        before = self.stderr().count("buffers=")
+
+        def told_more():
+            self.signal(signal.SIGUSR1)  # again and again: it is ignored before the loop has begun
+            time.sleep(0.002)
+            return self.stderr().count("buffers=") > before
+
+        wait_until(told_more, 5, "the report on SIGUSR1")
+        text = self.stderr().rpartition("tcp_proxy:\n")[2]
+        lines = text.splitlines()
+        told = {key: int(value) for line in lines[-2:] for key, value in
+                re.findall(r"(\w+)=(\d+)", line)}
+        told["upstreams"] = [
+            {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
+            for line in lines if line.startswith("  upstream")]
+        return told
+
+
+class upstream:
+    """A server of the test's own: `serve(socket)` in a thread for each connection."""
+
+    def __init__(self, serve, family=socket.AF_INET, path=None):
+        self.listener = socket.socket(family)
+        if family == socket.AF_INET6:
+            self.listener.bind(("::1", 0))
+        elif family == socket.AF_UNIX:
+            self.listener.bind(path)
+        else:
+            self.listener.bind(("127.0.0.1", 0))
+        self.listener.listen(128)
+        name = self.listener.getsockname()
+        self.address = {socket.AF_INET6: lambda: f"[::1]:{name[1]}",
+                        socket.AF_UNIX: lambda: f"unix:{path}"}.get(
+                            family, lambda: f"127.0.0.1:{name[1]}")()
+        self.serve = serve
+        self.count = 0
+        self.wrong: list[BaseException] = []
+        self.threads: list[threading.Thread] = []
+        self.accepting = threading.Thread(target=self.run, daemon=True)
+        self.accepting.start()
+
+    def run(self):
+        while True:
+            try:
+                s, _ = self.listener.accept()
+            except OSError:
+                return
+            self.count += 1
+            thread = threading.Thread(target=self.session, args=(s,), daemon=True)
+            self.threads.append(thread)
+            thread.start()
+
+    def session(self, s):
+        with s:
+            s.settimeout(20 * SCALE)
+            try:
+                self.serve(s)
+            except (ConnectionError, TimeoutError):
+                pass
+            except BaseException as why:  # noqa: B902 - told to the case
+                self.wrong.append(why)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        with contextlib.suppress(OSError):
+            self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+        self.accepting.join(5)
+        for thread in self.threads:
+            thread.join(20 * SCALE)
+        if kind is None:
+            expect(not self.wrong, f"the upstream: {self.wrong}")
+
+
+def echo_all(s):
+    while data := s.recv(1 << 16):
+        s.sendall(data)
+
+
+def sends(name: bytes):
+    return lambda s: s.sendall(name)
+
+
+def ask(p: proxy, message=b"") -> bytes:
+    with p.connect() as c:
+        c.sendall(message)
+        c.shutdown(socket.SHUT_WR)
+        return receive(c, 1 << 20)
+
+
+def closed_port() -> str:
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        return "127.0.0.1:%d" % s.getsockname()[1]
+
+
+def both_ways(c: socket.socket, there: bytes, back: bytes) -> None:
+    """Sends one and receives the other at once."""
+    wrong = []
+
+    def send():
+        try:
+            c.sendall(there)
+            c.shutdown(socket.SHUT_WR)
+        except OSError as why:
+            wrong.append(why)
+
+    thread = threading.Thread(target=send, daemon=True)
+    thread.start()
+    got = receive(c, len(back) + 1)
+    thread.join(30 * SCALE)
+    expect(not wrong, f"{wrong}")
+    expect(got == back, f"{len(got)} bytes came, {len(back)} were sent, or others")
+
+
+# ---- the cases; each returns a few words for its line --------------------------------------------
+
+@case()
+def bad_input(_):
+    refused = [
+        ("--upstream is missing", ()),
+        ("nonsense", ("--upstream", "nonsense")),
+        ("unix:", ("--upstream", "unix:")),
+        ("at most 107 bytes", ("--upstream", "unix:/" + "x" * 200)),
+        ("--mode", ("--upstream", "127.0.0.1:1", "--mode", "magic")),
+        ("--balance", ("--upstream", "127.0.0.1:1", "--balance", "random")),
+        ("--proxy-protocol", ("--upstream", "127.0.0.1:1", "--proxy-protocol", "3")),
+        ("--proxy-protocol", ("--upstream", "127.0.0.1:1", "--proxy-protocol", "0")),
+        ("--connect-timeout", ("--upstream", "127.0.0.1:1", "--connect-timeout", "0")),
+        ("--idle", ("--upstream", "127.0.0.1:1", "--idle", "-1")),
+        ("--pipe-size", ("--upstream", "127.0.0.1:1", "--pipe-size", "1")),
+        ("--max-connections", ("--upstream", "127.0.0.1:1", "--cores", "4", "--max-connections",
+                               "3")),
+        ("192.0.2.77", ("--upstream", "127.0.0.1:1", "--listen", "192.0.2.77:0")),
+    ]
+    for word, arguments in refused:
+        frame.expect_refusal(arguments, *frame.call(NAME, *arguments), word)
+    with tempfile.NamedTemporaryFile() as file:
+        frame.expect_refusal("stale", *frame.call(NAME, "--upstream", "127.0.0.1:1", "--listen",
+                                                  f"unix:{file.name}"), file.name, "rm ")
+    return f"{len(refused) + 1} refusals of one line each"
+
+
+@case(BOTH)
+def exact(backend):
+    there, back = noise(6_000_001, 1), noise(5_000_003, 2)
+
+    lengths = iter([len(there), 70_001, 70_001, 70_001] * len(MODES))
+
+    def serve(s):
+        both_ways(s, back, there[:next(lengths)])
+
+    words = []
+    for mode in MODES:
+        with upstream(serve) as u, proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+            idle = p.descriptors()
+            with p.connect() as c:
+                both_ways(c, there, back)
+            for _ in range(3):
+                with p.connect() as c:
+                    both_ways(c, there[:70_001], back)
+            wait_until(lambda: all(f["active"] == 0 for f in p.report()["upstreams"]), 5, "the end")
+            told = p.report()
+            expect((told["splices"] > 0) == (mode != "copy"), f"{mode}: {told}")
+            expect(told["buffers"] == 0, f"{told}")
+            expect(told["upstreams"][0]["to"] == len(there) + 3 * 70_001, f"{told}")
+            expect(told["upstreams"][0]["from"] == 4 * len(back), f"{told}")
+            p.expect_descriptors(idle + 2 * told["pipes"])
+            words.append(f"{mode} {told['splices']} splices")
+            p.stop()
+    return ", ".join(words)
+
+
+@case(BOTH)
+def many_at_once(backend):
+    with upstream(echo_all) as u:
+        for mode in MODES:
+            with proxy(backend, "--upstream", u.address, "--mode", mode, "--cores", "2") as p:
+                for size, messages in (("64", "30"), ("64K", "6")):
+                    frame.load(p.address, "--connections", "24", "--size", size, "--messages",
+                               messages, "--pipeline", "4")
+                p.stop()
+    return f"{len(MODES)} modes, 2 cores"
+
+
+@case(BOTH)
+def half_close(backend):
+    question, answer = noise(300_000, 3), noise(2_000_000, 4)
+
+    def asks_last(s):
+        expect(receive(s, len(question) + 1) == question, "the question is another one")
+        s.sendall(answer)
+
+    def ends_first(s):
+        s.sendall(answer)
+        s.shutdown(socket.SHUT_WR)
+        expect(receive(s, len(question) + 1) == question, "the question is another one")
+
+    for mode in MODES:
+        with upstream(asks_last) as u, proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+            with p.connect() as c:
+                c.sendall(question)
+                c.shutdown(socket.SHUT_WR)
+                expect(receive(c, len(answer) + 1) == answer, "the answer is another one")
+            p.stop()
+        with upstream(ends_first) as u, proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+            with p.connect() as c:
+                expect(receive(c, len(answer) + 1) == answer, "the answer is another one")
+                c.sendall(question)
+            p.stop()
+    return "each way, each mode"
+
+
+@case(BOTH)
+def resets(backend):
+    message = noise(200_000)
+
+    def breaks(s):
+        count = struct.unpack("I", receive(s, 4))[0]
+        s.sendall(message[:count])
+        time.sleep(0.01)
+        reset(s)
+
+    def takes(s):
+        receive(s, 1 << 24)
+
+    for mode in MODES:
+        with upstream(breaks) as u, proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+            idle = p.descriptors()
+            for count in (0, 1, 100, 65_536, 200_000):
+                with p.connect() as c:
+                    c.sendall(struct.pack("I", count))
+                    got = b""
+                    with contextlib.suppress(ConnectionError):
+                        while piece := c.recv(65_536):
+                            got += piece
+                    expect(message.startswith(got), "other bytes")
+            wait_until(lambda: p.report()["upstreams"][0]["active"] == 0, 5, "the end of sessions")
+            p.expect_descriptors(idle + 2 * p.report()["pipes"])
+            p.stop()
+        with upstream(takes) as u, proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+            for count in (0, 1, 100, 65_536, 200_000):
+                c = p.connect()
+                c.sendall(message[:count])
+                reset(c)
+            wait_until(lambda: p.report()["upstreams"][0]["active"] == 0, 5, "the end of sessions")
+            p.stop()
+    return "from both sides"
+
+
+@case(BOTH)
+def bad_upstreams(backend):
+    with proxy(backend, "--upstream", closed_port()) as p:
+        expect(ask(p) == b"", "an answer of nobody")
+        expect(p.report()["upstreams"][0]["failures"] == 1, "the failure is not counted")
+        p.stop()
+    with upstream(lambda s: receive(s, 1 << 20)) as u:
+        with proxy(backend, "--upstream", u.address, "--idle", "0.3") as p:
+            with p.connect() as c:
+                began = time.monotonic()
+                expect(c.recv(1) == b"", "an answer of one that is silent")
+                expect(0.25 < time.monotonic() - began < 3 * SCALE, "not after the idle time")
+            p.stop()
+    with socket.socket() as full:  # a backlog that is full: SYNs are dropped
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        waiting = []
+        address = full.getsockname()
+        for _ in range(4):
+            c = socket.socket()
+            c.setblocking(False)
+            c.connect_ex(address)
+            waiting.append(c)
+        with upstream(sends(b"second")) as u:
+            with proxy(backend, "--upstream", "127.0.0.1:%d" % address[1], "--upstream", u.address,
+                       "--connect-timeout", "0.3") as p:
+                idle = p.descriptors()
+                for _ in range(2):
+                    expect(ask(p) == b"second", "the next one was not tried")
+                p.expect_descriptors(idle)
+                p.stop()
+        for c in waiting:
+            c.close()
+    return "refused, silent, backlog full"
+
+
+@case(BOTH)
+def flooding_upstream(backend):
+    """The client does not read, then goes: memory stays bounded, and all is given back."""
+    def floods(s):
+        block = bytes(1 << 20)
+        while True:
+            s.sendall(block)
+
+    for mode in MODES:
+        with upstream(floods) as u, proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+            idle = p.descriptors()
+            clients = [p.connect() for _ in range(8)]
+            for c in clients:
+                receive(c, 1_000_000)
+            moved = lambda: p.report()["upstreams"][0]["from"]  # noqa: E731
+            wait_until(lambda: moved() == moved(), 10, "a flood that stops")
+            expect(p.resident() < 64 << 20, f"{p.resident() >> 20} MiB for 8 connections")
+            for c in clients:
+                reset(c)
+            wait_until(lambda: p.report()["upstreams"][0]["active"] == 0, 10, "the end of sessions")
+            told = p.report()
+            expect(told["buffers"] == 0, f"{told}")
+            p.expect_descriptors(idle + 2 * told["pipes"])
+            p.stop()
+    return "each mode"
+
+
+@case(BOTH)
+def balance(backend):
+    with contextlib.ExitStack() as stack:
+        us = [stack.enter_context(upstream(sends(b"%d" % i))) for i in range(3)]
+        many = [word for u in us for word in ("--upstream", u.address)]
+        with proxy(backend, *many) as p:
+            got = [ask(p) for _ in range(9)]
+            expect(sorted(got) == [b"0"] * 3 + [b"1"] * 3 + [b"2"] * 3, f"{got}")
+            p.stop()
+    with upstream(echo_all) as one, upstream(echo_all) as two:
+        with proxy(backend, "--upstream", one.address, "--upstream", two.address, "--balance",
+                   "least") as p:
+            held = []
+            for _ in range(4):
+                c = p.connect()
+                frame.echo(c, b"x")
+                held.append(c)
+            expect((one.count, two.count) == (2, 2), f"{one.count}, {two.count}")
+            for c in held:
+                c.close()
+            p.stop()
+    return "round robin and least connections"
+
+
+@case(BOTH)
+def ejection(backend):
+    dead = closed_port()
+    with upstream(sends(b"alive")) as u:
+        with proxy(backend, "--upstream", dead, "--upstream", u.address, "--eject-after", "2",
+                   "--eject-for", "0.5") as p:
+            for _ in range(12):
+                expect(ask(p) == b"alive", "nobody else was tried")
+            told = p.report()["upstreams"]
+            expect(told[0]["failures"] == 2 and told[0]["ejected"] == 1, f"{told}")
+            with socket.socket() as back:  # it comes back
+                back.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                back.bind(("127.0.0.1", int(dead.rpartition(":")[2])))
+                back.listen(8)
+                back.settimeout(0.05)
+
+                def probed():
+                    ask_thread = threading.Thread(target=lambda: ask(p), daemon=True)
+                    ask_thread.start()
+                    with contextlib.suppress(TimeoutError):
+                        s, _ = back.accept()
+                        s.close()
+                    ask_thread.join(5)
+                    return p.report()["upstreams"][0]["total"] > 0
+
+                wait_until(probed, 10, "the probe of an ejected server")
+            expect(p.report()["upstreams"][0]["ejected"] == 0, "still ejected")
+            p.stop()
+    return "after 2 failures, and back"
+
+
+def v1(text: bytes) -> tuple:
+    expect(text.startswith(b"PROXY ") and text.endswith(b"\r\n"), f"{text}")
+    return tuple(text.decode().split())
+
+
+@case(BOTH)
+def proxy_protocol(backend):
+    seen = []
+
+    def serve(s):
+        data = b""
+        while piece := s.recv(4096):
+            data += piece
+        seen.append(data)
+
+    def said(p: proxy, c: socket.socket) -> tuple[bytes, tuple]:
+        seen.clear()
+        with c:
+            name = c.getsockname()
+            c.sendall(b"payload")
+        wait_until(lambda: seen, 5, "the upstream's turn")
+        expect(seen[0].endswith(b"payload"), f"{seen}")
+        return seen[0][:-7], name
+
+    with upstream(serve) as u, tempfile.TemporaryDirectory() as folder:
+        for listen in ("127.0.0.1:0", "[::1]:0", "*:0", f"unix:{folder}/p"):
+            for version in ("1", "2"):
+                with proxy(backend, "--upstream", u.address, "--proxy-protocol", version,
+                           listen=listen) as p:
+                    if listen.startswith("unix"):
+                        c = socket.socket(socket.AF_UNIX)
+                        c.connect(listen[5:])
+                    else:
+                        host = "::1" if "::1" in listen else "127.0.0.1"
+                        c = socket.create_connection((host, p.port), 5)
+                    header, name = said(p, c)
+                    if listen.startswith("unix"):
+                        expect(header == (b"PROXY UNKNOWN\r\n" if version == "1" else
+                                          b"\r\n\r\n\0\r\nQUIT\n\x21\x00\x00\x00"), f"{header}")
+                    elif version == "1":
+                        kind = "TCP6" if host == "::1" else "TCP4"
+                        expect(v1(header) == ("PROXY", kind, host, host, str(name[1]), str(p.port)),
+                               f"{header}")
+                    else:
+                        family = socket.AF_INET6 if host == "::1" else socket.AF_INET
+                        raw = socket.inet_pton(family, host)
+                        rest = raw * 2 + struct.pack("!HH", name[1], p.port)
+                        kind = b"\x21" if host == "::1" else b"\x11"
+                        expect(header == b"\r\n\r\n\0\r\nQUIT\n\x21" + kind +
+                               struct.pack("!H", len(rest)) + rest, f"{header}")
+                    p.stop()
+                expect(not os.path.exists(f"{folder}/p"), "the socket's file is left")
+    return "v1 and v2; IPv4, IPv6, IPv4 at a listener for both, Unix"
+
+
+@case(BOTH)
+def families(backend):
+    with tempfile.TemporaryDirectory() as folder:
+        for family, path in ((socket.AF_INET6, None), (socket.AF_UNIX, f"{folder}/u")):
+            with upstream(echo_all, family, path) as u:
+                for mode in MODES:
+                    with proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+                        with p.connect() as c:
+                            frame.echo(c, noise(100_000))
+                        p.stop()
+    return "IPv6 and Unix"
+
+
+@case(BOTH)
+def max_connections(backend):
+    with upstream(echo_all) as u:
+        with proxy(backend, "--upstream", u.address, "--max-connections", "2") as p:
+            first, second = p.connect(), p.connect()
+            frame.echo(first, b"1")
+            frame.echo(second, b"2")
+            third = p.connect()
+            third.sendall(b"3")
+            expect(frame.silent(third, 0.2), "a third one was served")
+            first.close()
+            expect(receive(third, 1) == b"3", "nobody took the free place")
+            second.close()
+            third.close()
+            p.stop()
+    return "the third waits in the backlog"
+
+
+@case(BOTH)
+def few_descriptors(backend):
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    with upstream(echo_all) as u:
+        with proxy(backend, "--upstream", u.address, "--mode", "splice", before=few) as p:
+            clients = [p.connect() for _ in range(60)]
+            for c in clients:
+                c.settimeout(0.05)
+                with contextlib.suppress(OSError):
+                    c.sendall(b"x")
+            before = p.cpu_ns()
+            time.sleep(0.5)
+            spent = p.cpu_ns() - before
+            expect(spent < 0.25e9 * SCALE, f"{spent / 1e6:.0f} ms of CPU in 0.5 s: it spins")
+            for c in clients:
+                c.close()
+
+            def served():
+                with contextlib.suppress(OSError), p.connect() as c:
+                    c.settimeout(1)
+                    c.sendall(b"y")
+                    return c.recv(1) == b"y"
+
+            wait_until(served, 10, "service after the flood")
+            p.stop()
+    return "64 descriptors, 60 clients"
+
+
+@case(BOTH)
+def drain(backend):
+    ready = threading.Event()
+
+    def slow_answer(s):
+        receive(s, 5)
+        ready.set()
+        time.sleep(0.3)
+        s.sendall(b"the answer")
+
+    with upstream(slow_answer) as u, proxy(backend, "--upstream", u.address) as p:
+        with p.connect() as asking, p.connect() as idle:
+            asking.sendall(b"hello")
+            expect(ready.wait(5), "the upstream was not asked")
+            began = p.signal()
+            expect(receive(asking, 10) == b"the answer", "the answer was cut")
+            expect(idle.recv(1) == b"", "an idle session goes on")
+            expect(p.wait(5) == 0, "exit code")
+            took = time.monotonic() - began
+            expect(took < 3 * SCALE, f"{took:.1f} s with nothing going on")
+    with upstream(echo_all) as u, proxy(backend, "--upstream", u.address, "--grace", "30") as p:
+        with p.connect() as c:
+            frame.echo(c, b"x")
+            p.signal()
+            p.signal(signal.SIGINT)
+            expect(p.wait(1) == 0, "a second signal skips the rest")
+    return f"{took:.2f} s"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("programs", type=pathlib.Path, nargs="+",
+                        help="the samples' programs, or the folder they are in")
+    parser.add_argument("--only", default="", metavar="WORD", help="cases whose name contains it")
+    options = parser.parse_args()
+    for path in options.programs:
+        names = (NAME, "echo_client", "echo_server")
+        for program in [path / name for name in names] if path.is_dir() else [path]:
+            frame.PROGRAMS[program.name] = str(program.resolve())
+    files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
+    chosen = [(f, b) for f, b in CASES if options.only in f"{f.__name__} [{b}]"]
+    refused = frame.uring_refusal()
+    if refused:
+        print(f"skip [uring]: {refused}")
+        chosen = [(f, b) for f, b in chosen if b != "uring"]
+    failed = 0
+    try:
+        for function, backend in chosen:
+            failed += not frame.run_case(function, backend)
+    finally:
+        for child in list(frame.RUNNING):
+            child.kill()
+            child.wait()
+    print(f"{len(chosen)} cases, {failed} failed")
+    return 1 if failed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
