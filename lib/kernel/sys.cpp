@@ -199,7 +199,6 @@ int read(int fd, void* room, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("read")) return -error;
     return retried([&] { return ::read(fd, room, size); });
 }
-int duplicate(int fd) noexcept { return checked(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 bool identify(const char* path, file_id& out) noexcept {
     struct stat found{};
     if (::lstat(path, &found) != 0) return false;

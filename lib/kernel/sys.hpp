@@ -56,8 +56,6 @@ inline constexpr int current_folder = -100;  // AT_FDCWD
 
 // Descriptors.
 void close(int fd) noexcept;
-/// Close-on-exec.
-[[nodiscard]] int duplicate(int fd) noexcept;
 [[nodiscard]] int set_nonblocking(int fd) noexcept;
 [[nodiscard]] int set_blocking(int fd) noexcept;
 /// 0, or -ESPIPE for what has no offsets (FIFOs, sockets, terminals).
