@@ -340,6 +340,27 @@ TEST_CASE("the stream's other operations go on as before") {
     });
 }
 
+TEST_CASE("a stop ends the one that asked for it, and a later one before it begins") {
+    flavours::each_task([](core& c) -> task<> {
+        const files::temp_folder dir;
+        files::put(dir / "f", net::pattern(12'000'000));
+        auto f = co_await opened(dir / "f");
+        auto [client, server] = co_await flavours::connected();
+        auto [other, fresh] = co_await flavours::connected();
+        auto send = [&]() -> task<> {
+            const auto sent = co_await server.send_file(f, 0, 12'000'000).or_stop();
+            CHECK(sent.error() == errc::stopping);
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(send());
+            for (int i = 0; i < 10; ++i) co_await yield();
+            c.request_stop();
+        });
+        CHECK((co_await fresh.send_file(f, 0, 12'000'000).or_stop()).error() == errc::stopping);
+        CHECK(co_await fresh.send_file(f, 0, 10));
+    });
+}
+
 TEST_CASE("what is no regular file is refused") {
     flavours::each_task([](core&) -> task<> {
         const files::temp_folder dir;

@@ -83,7 +83,8 @@ int send_file_op::send_copy() noexcept {
 }
 
 int send_file_op::send_head() noexcept {
-    const int sent = sys::send_more(socket_->fd, head_.data(), head_.size());
+    const int sent = left_ > 0 ? sys::send_more(socket_->fd, head_.data(), head_.size())
+                               : sys::send(socket_->fd, head_.data(), head_.size());
     if (sent < 0 || static_cast<std::size_t>(sent) < head_.size()) socket_->writable = false;
     if (sent > 0) head_ = head_.subspan(static_cast<std::size_t>(sent));
     return sent;
