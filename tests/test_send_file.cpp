@@ -141,7 +141,7 @@ TEST_CASE("a slow reader gets every byte, while other tasks run") {
 TEST_CASE("one large file does not keep the others waiting") {
     flavours::each_task([](core&) -> task<> {
         const files::temp_folder dir;
-        constexpr std::size_t size = 8 * 1024 * 1024;
+        constexpr std::size_t size = 32 * 1024 * 1024;
         files::put(dir / "f", net::pattern(size));
         auto f = co_await opened(dir / "f");
         // A socket whose other end takes everything at once: nothing but the share stops it.

@@ -20,8 +20,8 @@ namespace ringlet {
 
 namespace {
 
-/// What one connection may send before the others have their turn.
-constexpr std::uint64_t share = 256 * 1024;
+/// What one connection may send before the others have their turn: about 200 us of the core's time.
+constexpr std::uint64_t share = 1024 * 1024;
 /// Up to here, head and all, a copy is cheaper than sendfile(2).
 constexpr std::size_t small = 16 * 1024;
 /// What sendfile(2) moves at a time: sixteen pages, as many as one buffer of the socket takes. A
