@@ -15,6 +15,7 @@ enum {
     max_accepts = 256,
     max_request = 4096,
     max_head = 256,
+    shared = 64 << 10,  // up to here the head shares a packet; before more it costs 1.2 times
     copied = 16 << 10,  // with --technique copy: up to here a file is read and sent in one call
 };
 
@@ -83,7 +84,7 @@ static enum progress send_some(struct server* server, int fd, struct connection*
         return send_copy(server, fd, c);
     if (c->head_sent < c->head_length) {
         ssize_t sent = send(fd, c->head + c->head_sent, c->head_length - c->head_sent,
-                            MSG_NOSIGNAL | (c->end > 0 ? MSG_MORE : 0));
+                            MSG_NOSIGNAL | (c->end > 0 && c->end <= shared ? MSG_MORE : 0));
         if (sent < 0) return errno == EAGAIN ? blocked : broken;
         c->head_sent += (unsigned)sent;
         if (c->head_sent < c->head_length) return blocked;

@@ -173,15 +173,19 @@ private:
     std::size_t size_ = 0;
 };
 
+/// What is not beneath the root is not there: that is nobody's business.
 int status_of(const std::error_code& error) {
-    if (error == std::errc::permission_denied || error == std::errc::operation_not_permitted)
-        return 403;
-    if (error == std::errc::too_many_files_open ||
-        error == std::errc::too_many_files_open_in_system ||
-        error == std::errc::not_enough_memory || error == std::errc::resource_unavailable_try_again)
-        return 503;
-    if (error == std::errc::io_error) return 500;
-    return 404;  // not there; or not beneath the root, which is nobody's business
+    using std::errc;
+    for (const errc absent : {errc::no_such_file_or_directory, errc::not_a_directory,
+                              errc::filename_too_long, errc::cross_device_link,
+                              errc::too_many_symbolic_link_levels, errc::no_such_device_or_address})
+        if (error == absent) return 404;
+    if (error == errc::permission_denied || error == errc::operation_not_permitted) return 403;
+    for (const errc exhausted :
+         {errc::too_many_files_open, errc::too_many_files_open_in_system, errc::not_enough_memory,
+          errc::resource_unavailable_try_again, errc::timed_out})
+        if (error == exhausted) return 503;
+    return 500;
 }
 
 /// Answers without a file. False: the connection is of no use any more.
@@ -230,7 +234,7 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     const bool keep_alive = wanted.keep_alive && !ringlet::stop_requested();
     ringlet::open_options how;
     how.beneath = true;
-    auto opened = co_await from.root.open_at(wanted.path, how);
+    auto opened = co_await from.root.open_at(wanted.path, how).within(idle);
     int status = opened ? 200 : status_of(opened.error());
     ringlet::file_status file;
     if (opened) {

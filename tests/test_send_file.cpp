@@ -141,7 +141,7 @@ TEST_CASE("a slow reader gets every byte, while other tasks run") {
 TEST_CASE("one large file does not keep the others waiting") {
     flavours::each_task([](core&) -> task<> {
         const files::temp_folder dir;
-        constexpr std::size_t size = 8 * 1024 * 1024;
+        constexpr std::size_t size = 32 * 1024 * 1024;
         files::put(dir / "f", net::pattern(size));
         auto f = co_await opened(dir / "f");
         // A socket whose other end takes everything at once: nothing but the share stops it.
@@ -337,6 +337,27 @@ TEST_CASE("the stream's other operations go on as before") {
         CHECK((file_sent && *file_sent == data.size()));
         CHECK(net::text_of(back) == "end");
         CHECK((all == data));
+    });
+}
+
+TEST_CASE("a stop ends the one that asked for it, and a later one before it begins") {
+    flavours::each_task([](core& c) -> task<> {
+        const files::temp_folder dir;
+        files::put(dir / "f", net::pattern(12'000'000));
+        auto f = co_await opened(dir / "f");
+        auto [client, server] = co_await flavours::connected();
+        auto [other, fresh] = co_await flavours::connected();
+        auto send = [&]() -> task<> {
+            const auto sent = co_await server.send_file(f, 0, 12'000'000).or_stop();
+            CHECK(sent.error() == errc::stopping);
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(send());
+            for (int i = 0; i < 10; ++i) co_await yield();
+            c.request_stop();
+        });
+        CHECK((co_await fresh.send_file(f, 0, 12'000'000).or_stop()).error() == errc::stopping);
+        CHECK(co_await fresh.send_file(f, 0, 10));
     });
 }
 

@@ -21,10 +21,14 @@ namespace ringlet {
 
 namespace {
 
-/// What one connection may send before the others have their turn.
-constexpr std::uint64_t share = 256 * 1024;
+/// What one connection may send before the others have their turn: about 200 us of the core's time.
+constexpr std::uint64_t share = 1024 * 1024;
 /// Up to here, head and all, a copy is cheaper than sendfile(2).
 constexpr std::size_t small = 16 * 1024;
+/// What sendfile(2) moves at a time: sixteen pages, as many as one buffer of the socket takes. A
+/// head in front of more than that would leave every one of those buffers with an odd number of
+/// bytes.
+constexpr std::uint64_t pipeful = 64 * 1024;
 
 }  // namespace
 
@@ -78,7 +82,9 @@ int send_file_op::send_copy() noexcept {
 }
 
 int send_file_op::send_head() noexcept {
-    const int sent = sys::send_more(socket_->fd, head_.data(), head_.size());
+    const bool shares_packet = left_ > 0 && left_ <= pipeful;
+    const int sent = shares_packet ? sys::send_more(socket_->fd, head_.data(), head_.size())
+                                   : sys::send(socket_->fd, head_.data(), head_.size());
     if (sent < 0 || static_cast<std::size_t>(sent) < head_.size()) socket_->writable = false;
     if (sent > 0) head_ = head_.subspan(static_cast<std::size_t>(sent));
     return sent;

@@ -22,6 +22,7 @@ public:
 
     static constexpr side seat = side::write;
     static constexpr bool takes_turns = true;
+    static constexpr bool never_at_once = true;  ///< a stop ends it: there is nothing to receive
     [[nodiscard]] descriptor& target() const noexcept { return *socket_; }
     [[nodiscard]] descriptor* shared() const noexcept { return file_; }
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
