@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 //
-// What every server sends in the workload `source`, over and over: the client knows it and checks it.
+// What every server sends in the workload `source`, over and over: the client knows it and checks
+// it.
 #ifndef RINGLET_BENCH_SOURCE_BLOCK_H
 #define RINGLET_BENCH_SOURCE_BLOCK_H
 

@@ -30,13 +30,12 @@ constexpr std::uint64_t spin_below_ns = 100'000;  // a sleep's end is not known 
 constexpr std::uint64_t longest_sleep_ns = 50'000'000;
 constexpr unsigned sources = 250;  // addresses of 127/8: each has its own ports for TIME_WAIT
 
-std::uint64_t clock_ns(clockid_t clock) {
+std::uint64_t now_ns() {
     timespec now{};
-    clock_gettime(clock, &now);
+    clock_gettime(CLOCK_MONOTONIC, &now);
     return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
            static_cast<std::uint64_t>(now.tv_nsec);
 }
-std::uint64_t now_ns() { return clock_ns(CLOCK_MONOTONIC); }
 
 }  // namespace
 
@@ -82,7 +81,8 @@ load_result generator::run() {
     return std::move(result_);
 }
 
-// --- connections ----------------------------------------------------------------------------------
+// --- connections
+// ----------------------------------------------------------------------------------
 
 bool generator::connect_all() {
     for (connection& c : connections_) {
@@ -131,8 +131,10 @@ void generator::begin_all() {
         switch (kind_) {
             case traffic::echo:
                 // Who stays idle later says one word first: only then has the server seen it.
-                if (c.active && set_.rate == 0) refill(c, now);
-                else begin(c, now);
+                if (c.active && set_.rate == 0)
+                    refill(c, now);
+                else
+                    begin(c, now);
                 flush(c);
                 break;
             case traffic::churn:
@@ -147,7 +149,8 @@ void generator::begin_all() {
     rate_begin_ = now_ns();
 }
 
-// --- the loop -------------------------------------------------------------------------------------
+// --- the loop
+// -------------------------------------------------------------------------------------
 
 void generator::turn() {
     static std::array<epoll_event, 1024> events;
@@ -205,16 +208,15 @@ void generator::next_phase(std::uint64_t now) {
             phase_ = phase::measuring;
             stolen_begin_ = stolen_ticks(static_cast<int>(set_.watched_cpu));
             result_.begin = sample_process(server);
-            own_begin_ = clock_ns(CLOCK_PROCESS_CPUTIME_ID);
+            own_begin_ = sample_process(getpid());
             window_begin_ = now_ns();
             phase_end_ = window_end_ = window_begin_ + set_.window_ns;
             return;
         case phase::measuring:
             result_.window_ns = now - window_begin_;
-            result_.own_cpu_ns = clock_ns(CLOCK_PROCESS_CPUTIME_ID) - own_begin_;
             result_.end = sample_process(server);
-            result_.stolen_ticks =
-                stolen_ticks(static_cast<int>(set_.watched_cpu)) - stolen_begin_;
+            note_own_use();
+            result_.stolen_ticks = stolen_ticks(static_cast<int>(set_.watched_cpu)) - stolen_begin_;
             phase_ = phase::counting;
             phase_end_ = now_ns() + set_.count_ns;
             if (set_.count_ns > 0 && set_.tracepoint != 0) {
@@ -234,6 +236,12 @@ void generator::next_phase(std::uint64_t now) {
     }
 }
 
+void generator::note_own_use() {
+    const process_sample own = sample_process(getpid());
+    result_.own_cpu_ns = own.cpu_ns - own_begin_.cpu_ns;
+    result_.own_wait_ns = own.wait_ns - own_begin_.wait_ns;
+}
+
 /// The connection ends as soon as nothing is on its way any more.
 void generator::drain(connection& c) {
     if (c.closing) return;
@@ -251,13 +259,16 @@ void generator::drain(connection& c) {
     }
 }
 
-// --- events ---------------------------------------------------------------------------------------
+// --- events
+// ---------------------------------------------------------------------------------------
 
 void generator::on_event(connection& c, std::uint32_t events) {
     if (c.fd < 0) return;
     if ((events & EPOLLOUT) != 0) {
-        if (kind_ == traffic::sink) stream(c);
-        else flush(c);
+        if (kind_ == traffic::sink)
+            stream(c);
+        else
+            flush(c);
     }
     if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !failed_) on_readable(c);
 }
@@ -316,8 +327,8 @@ void generator::complete(connection& c, std::uint64_t now) {
     if (phase_ == phase::measuring) ++result_.messages;
     if (phase_ == phase::counting) ++result_.counted_messages;
     // With a rate, whatever was due in the window counts, however late it comes.
-    const bool counts = set_.rate > 0 ? began >= window_begin_ && began < window_end_
-                                      : phase_ == phase::measuring;
+    const bool counts =
+        set_.rate > 0 ? began >= window_begin_ && began < window_end_ : phase_ == phase::measuring;
     if (counts && phase_ != phase::warming) result_.latency.record(now - began);
 }
 
@@ -349,7 +360,8 @@ void generator::count_bytes(std::uint64_t bytes) {
     if (phase_ == phase::counting) result_.counted_messages += whole;
 }
 
-// --- sending --------------------------------------------------------------------------------------
+// --- sending
+// --------------------------------------------------------------------------------------
 
 void generator::begin(connection& c, std::uint64_t time) {
     since(c, c.begun) = time;
@@ -398,23 +410,25 @@ void generator::await_room(connection& c, bool wanted) {
     epoll_ctl(epoll_, EPOLL_CTL_MOD, c.fd, &event);
 }
 
-// --- troubles -------------------------------------------------------------------------------------
+// --- troubles
+// -------------------------------------------------------------------------------------
 
 void generator::fail(connection& c, const char* what, int error) {
     failed_ = true;
     ++result_.errors;
-    result_.trouble = error == 0 ? fmt::format("connection {}: {}", c.number, what)
-                                 : fmt::format("connection {}: {}: {}", c.number, what,
-                                               std::strerror(error));
+    result_.trouble =
+        error == 0 ? fmt::format("connection {}: {}", c.number, what)
+                   : fmt::format("connection {}: {}: {}", c.number, what, std::strerror(error));
 }
 
 void generator::mismatch(connection& c, std::uint64_t at) {
     failed_ = true;
     ++result_.mismatches;
-    result_.trouble = kind_ == traffic::sink
-                          ? fmt::format("connection {}: {} bytes were sent, the server counted {}",
-                                        c.number, c.sent, at)
-                          : fmt::format("connection {}: byte {} is not what was sent", c.number, at);
+    result_.trouble =
+        kind_ == traffic::sink
+            ? fmt::format("connection {}: {} bytes were sent, the server counted {}", c.number,
+                          c.sent, at)
+            : fmt::format("connection {}: byte {} is not what was sent", c.number, at);
 }
 
 }  // namespace bench

@@ -28,17 +28,17 @@ enum class traffic : unsigned {
 
 struct load_settings {
     ringlet::address server = ringlet::address::loopback_v4(7000);
-    unsigned kind = 0;           ///< a `traffic`
+    unsigned kind = 0;  ///< a `traffic`
     unsigned connections = 64;
-    unsigned active = 0;         ///< of them, how many talk; 0: all
+    unsigned active = 0;  ///< of them, how many talk; 0: all
     std::size_t size = 64;
-    unsigned pipeline = 1;       ///< messages on their way per connection
-    std::uint64_t rate = 0;      ///< messages a second over all, whatever comes back; 0: closed loop
+    unsigned pipeline = 1;   ///< messages on their way per connection
+    std::uint64_t rate = 0;  ///< messages a second over all, whatever comes back; 0: closed loop
     std::uint64_t warmup_ns = 100'000'000;
     std::uint64_t window_ns = 1'000'000'000;
     std::uint64_t count_ns = 0;  ///< afterwards, to count system calls; 0: not
     std::uint64_t patience_ns = 10'000'000'000;
-    unsigned watched = 0;        ///< the server's pid; 0: nobody is watched
+    unsigned watched = 0;  ///< the server's pid; 0: nobody is watched
     unsigned watched_cpu = 0;
     std::uint64_t tracepoint = 0;  ///< of raw_syscalls:sys_enter
 };
@@ -49,16 +49,17 @@ struct load_result {
     std::uint64_t messages = 0;   ///< of the window; of `size` bytes, or connections of a churn
     std::uint64_t window_ns = 0;
     std::uint64_t own_cpu_ns = 0;
+    std::uint64_t own_wait_ns = 0;  ///< it could run and did not
     std::uint64_t connected = 0;
-    process_sample fresh;         ///< before the first connection
-    process_sample begin;         ///< the window's
+    process_sample fresh;  ///< before the first connection
+    process_sample begin;  ///< the window's
     process_sample end;
     std::uint64_t stolen_ticks = 0;
     std::optional<std::uint64_t> counted_calls;
     std::uint64_t counted_messages = 0;
     std::uint64_t errors = 0;
     std::uint64_t mismatches = 0;
-    std::string trouble;          ///< the first of them
+    std::string trouble;  ///< the first of them
 };
 
 /// One thread on plain epoll: it stands on no library, ours among them, so that a server under
@@ -80,9 +81,9 @@ private:
         bool active = true;
         bool awaits_room = false;  ///< EPOLLOUT is asked for
         bool closing = false;
-        std::uint64_t begun = 0;     ///< messages
+        std::uint64_t begun = 0;  ///< messages
         std::uint64_t echoed = 0;
-        std::uint64_t due = 0;       ///< bytes to be sent, over all time
+        std::uint64_t due = 0;  ///< bytes to be sent, over all time
         std::uint64_t sent = 0;
         std::uint64_t received = 0;
     };
@@ -107,6 +108,7 @@ private:
     void complete(connection& c, std::uint64_t now);
     void send_due(std::uint64_t now);
     void next_phase(std::uint64_t now);
+    void note_own_use();
     void drain(connection& c);
     void count_bytes(std::uint64_t bytes);
     void fail(connection& c, const char* what, int error);
@@ -135,7 +137,7 @@ private:
     std::uint64_t phase_end_ = 0;
     std::uint64_t window_begin_ = 0;
     std::uint64_t window_end_ = 0;
-    std::uint64_t own_begin_ = 0;
+    process_sample own_begin_;
     std::uint64_t stolen_begin_ = 0;
     std::uint64_t rate_begin_ = 0;
     std::uint64_t rate_next_ = 0;

@@ -58,9 +58,9 @@ void print_json(const load_settings& set, const load_result& r) {
     const double rate = seconds > 0 ? static_cast<double>(r.messages) / seconds : 0;
     std::string text = fmt::format(
         "{{\"connected\": {}, \"seconds\": {:.6f}, \"messages\": {}, \"rate\": {:.1f}, "
-        "\"mb_per_second\": {:.3f}, {}, \"client_cpu_ns\": {}",
+        "\"mb_per_second\": {:.3f}, {}, \"client_cpu_ns\": {}, \"client_wait_ns\": {}",
         r.connected, seconds, r.messages, rate, rate * static_cast<double>(set.size) / 1e6,
-        json_of(r.latency), r.own_cpu_ns);
+        json_of(r.latency), r.own_cpu_ns, r.own_wait_ns);
     if (set.rate > 0)
         text += fmt::format(", \"late_p99_us\": {:.3f}",
                             static_cast<double>(r.lateness.percentile(99)) / 1e3);

@@ -39,7 +39,9 @@ std::vector<std::string> threads_of(pid_t pid) {
 /// The number behind `key` in a file of lines such as /proc/PID/status.
 std::uint64_t number_behind(const std::string& text, const char* key) {
     const std::size_t at = text.find(key);
-    return at == std::string::npos ? 0 : std::strtoull(text.c_str() + at + std::strlen(key), nullptr, 10);
+    return at == std::string::npos
+               ? 0
+               : std::strtoull(text.c_str() + at + std::strlen(key), nullptr, 10);
 }
 
 /// What clock_getcpuclockid(3) makes of a pid: the CPU time of all its threads.

@@ -12,12 +12,12 @@ namespace bench {
 /// What a process has used and suffered so far, over all its threads. Differences of two are what
 /// is of interest.
 struct process_sample {
-    std::uint64_t cpu_ns = 0;         ///< CLOCK_PROCESS_CPUTIME_ID of it: exact
-    std::uint64_t user_ticks = 0;     ///< /proc/PID/stat: the kernel's split of the above
+    std::uint64_t cpu_ns = 0;      ///< CLOCK_PROCESS_CPUTIME_ID of it: exact
+    std::uint64_t user_ticks = 0;  ///< /proc/PID/stat: the kernel's split of the above
     std::uint64_t system_ticks = 0;
-    std::uint64_t voluntary = 0;      ///< context switches: it slept
-    std::uint64_t involuntary = 0;    ///< it was put aside for another
-    std::uint64_t wait_ns = 0;        ///< it could run and did not: somebody else had its CPU
+    std::uint64_t voluntary = 0;    ///< context switches: it slept
+    std::uint64_t involuntary = 0;  ///< it was put aside for another
+    std::uint64_t wait_ns = 0;      ///< it could run and did not: somebody else had its CPU
     std::uint64_t rss_bytes = 0;
 };
 

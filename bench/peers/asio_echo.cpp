@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 //
-// Asio, both ways its users write: coroutines (awaitable<>) and callbacks. One thread, so the context
-// is told that nobody else uses it. Built twice: on epoll, and on io_uring.
+// Asio, both ways its users write: coroutines (awaitable<>) and callbacks. One thread, so the
+// context is told that nobody else uses it. Built twice: on epoll, and on io_uring.
 #include "peer.h"
 
 #include <asio.hpp>
@@ -21,7 +21,8 @@ using stream = quiet::as_default_on_t<tcp::socket>;
 
 std::vector<unsigned char> block(source_block_size);
 
-// --- coroutines -----------------------------------------------------------------------------------
+// --- coroutines
+// -----------------------------------------------------------------------------------
 
 asio::awaitable<void> echo(stream peer) {
     std::vector<char> room(peer_buffer_size);
@@ -63,7 +64,8 @@ asio::awaitable<void> serve(tcp::acceptor& door, peer_mode mode) {
     }
 }
 
-// --- callbacks ------------------------------------------------------------------------------------
+// --- callbacks
+// ------------------------------------------------------------------------------------
 
 class session : public std::enable_shared_from_this<session> {
 public:
@@ -127,7 +129,9 @@ int main(int argc, char** argv) {
     fill_source_block(block.data());
     asio::io_context context(1);
     tcp::acceptor door(context, tcp::v4(), peer_listen("asio_echo", &options));
-    if (options.style == std::string_view("callbacks")) accept_next(door, options.mode);
-    else co_spawn(context, serve(door, options.mode), asio::detached);
+    if (options.style == std::string_view("callbacks"))
+        accept_next(door, options.mode);
+    else
+        co_spawn(context, serve(door, options.mode), asio::detached);
     context.run();
 }

@@ -24,7 +24,8 @@ static struct event_base* base;
 static char room[peer_buffer_size] __attribute__((aligned(4096)));
 static unsigned char block[source_block_size];
 
-// --- plain ----------------------------------------------------------------------------------------
+// --- plain
+// ----------------------------------------------------------------------------------------
 
 static void close_it(struct connection* c) {
     event_free(c->readable);
@@ -101,7 +102,8 @@ static void begin_plain(int fd) {
     event_add(options.mode == peer_source ? c->writable : c->readable, NULL);
 }
 
-// --- bufferevents ---------------------------------------------------------------------------------
+// --- bufferevents
+// ---------------------------------------------------------------------------------
 
 static void on_data(struct bufferevent* stream, void* subject) {
     struct evbuffer* input = bufferevent_get_input(stream);
@@ -154,15 +156,18 @@ static void begin_buffer(int fd) {
     if (options.mode == peer_source) on_drained(stream, count);
 }
 
-// --- both -----------------------------------------------------------------------------------------
+// --- both
+// -----------------------------------------------------------------------------------------
 
 static void on_connection(evutil_socket_t listener, short what, void* subject) {
     int fd;
     (void)what;
     (void)subject;
     while ((fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC)) >= 0) {
-        if (strcmp(options.style, "plain") == 0) begin_plain(fd);
-        else begin_buffer(fd);
+        if (strcmp(options.style, "plain") == 0)
+            begin_plain(fd);
+        else
+            begin_buffer(fd);
     }
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 //
-// What the peers' echo servers share: the command line, one listener, the start line. Each is what a
-// good user of its library would write: TCP_NODELAY, buffers of 64 KiB, no needless copies.
+// What the peers' echo servers share: the command line, one listener, the start line. Each is what
+// a good user of its library would write: TCP_NODELAY, buffers of 64 KiB, no needless copies.
 #ifndef RINGLET_BENCH_PEERS_PEER_H
 #define RINGLET_BENCH_PEERS_PEER_H
 
@@ -36,8 +36,10 @@ struct peer_options {
 };
 
 static inline void peer_misuse(const char* name, const char* word) {
-    fprintf(stderr, "%s: bad option '%s'; known: --listen 127.0.0.1:PORT, --mode echo|sink|source,"
-                    " --style NAME\n", name, word);
+    fprintf(stderr,
+            "%s: bad option '%s'; known: --listen 127.0.0.1:PORT, --mode echo|sink|source,"
+            " --style NAME\n",
+            name, word);
     exit(2);
 }
 
@@ -79,8 +81,7 @@ static inline int peer_listen(const char* name, const struct peer_options* optio
     if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) != 0 ||
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) != 0 ||
         bind(fd, (const struct sockaddr*)&address, sizeof address) != 0 ||
-        listen(fd, peer_backlog) != 0 ||
-        getsockname(fd, (struct sockaddr*)&address, &size) != 0) {
+        listen(fd, peer_backlog) != 0 || getsockname(fd, (struct sockaddr*)&address, &size) != 0) {
         fprintf(stderr, "%s: cannot listen: %s\n", name, strerror(errno));
         exit(1);
     }

@@ -41,8 +41,10 @@ static void on_written(uv_write_t* write, int status) {
     struct connection* c = (struct connection*)write->data;
     free(c->rest);
     c->rest = NULL;
-    if (status < 0) close_it(c);
-    else uv_read_start((uv_stream_t*)c, lend_room, on_read);
+    if (status < 0)
+        close_it(c);
+    else
+        uv_read_start((uv_stream_t*)c, lend_room, on_read);
 }
 
 static void echo(struct connection* c, char* data, size_t size) {
@@ -78,10 +80,14 @@ static void say_count(struct connection* c) {
 
 static void on_read(uv_stream_t* stream, ssize_t got, const uv_buf_t* buffer) {
     struct connection* c = (struct connection*)stream;
-    if (got == UV_EOF && options.mode == peer_sink) say_count(c);
-    else if (got < 0) close_it(c);
-    else if (options.mode == peer_sink) c->count += (uint64_t)got;
-    else if (got > 0) echo(c, buffer->base, (size_t)got);
+    if (got == UV_EOF && options.mode == peer_sink)
+        say_count(c);
+    else if (got < 0)
+        close_it(c);
+    else if (options.mode == peer_sink)
+        c->count += (uint64_t)got;
+    else if (got > 0)
+        echo(c, buffer->base, (size_t)got);
 }
 
 static void give(uv_write_t* write, int status) {
@@ -101,8 +107,10 @@ static void on_connection(uv_stream_t* listener, int status) {
         return;
     }
     c->write.data = c;
-    if (options.mode == peer_source) give(&c->write, 0);
-    else uv_read_start((uv_stream_t*)c, lend_room, on_read);
+    if (options.mode == peer_source)
+        give(&c->write, 0);
+    else
+        uv_read_start((uv_stream_t*)c, lend_room, on_read);
 }
 
 int main(int argc, char** argv) {

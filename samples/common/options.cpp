@@ -112,6 +112,15 @@ void command_line::address(std::string name, ringlet::address& into, std::string
                         }});
 }
 
+void command_line::text(std::string name, std::string& into, std::string value, std::string help) {
+    options_.push_back({std::move(name), std::move(value), std::move(help),
+                        [&into](std::string_view text) {
+                            if (text.empty()) return std::string("it must not be empty");
+                            into = text;
+                            return std::string();
+                        }});
+}
+
 void command_line::backend(ringlet::backend& into) {
     options_.push_back({"backend", "NAME",
                         "auto, uring or epoll (default auto: io_uring where the kernel grants it; "

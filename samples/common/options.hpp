@@ -34,6 +34,8 @@ public:
     void seconds(std::string name, ringlet::nanoseconds& into, double least, double most,
                  std::string help);
     void address(std::string name, ringlet::address& into, std::string help);
+    /// Any text; `value` is what the help calls it.
+    void text(std::string name, std::string& into, std::string value, std::string help);
     /// auto, uring or epoll.
     void backend(ringlet::backend& into);
     /// One of a few words; `into` gets its place among them.
