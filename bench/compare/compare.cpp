@@ -223,12 +223,9 @@ std::string describe_ring(const bench::cpu_pair& cpus, bool& refused) {
     }
 }
 
-void run_micro(report& all, const bench::method& how) {
+void run_micro(report& all) {
     try {
-        bench::child micro({bench::sibling("micro"), "--json", "--cpu",
-                            std::to_string(how.cpus.server), "--other-cpu",
-                            std::to_string(how.cpus.client)},
-                           bench::place{});
+        bench::child micro({bench::sibling("micro"), "--json"}, bench::place{});
         all.micro = bench::micro_of(micro.read_all(bench::seconds(120)));
     } catch (const std::runtime_error& why) {
         fmt::print(stderr, "compare: micro benches: {}\n", why.what());
@@ -312,7 +309,7 @@ int compare(const settings& set, const std::optional<report>& baseline) {
         all_cells.run(chosen_workloads(set));
         const bool micro =
             set.only.empty() ? set.wanted() != level::quick : bench::matches(set.only, "micro");
-        if (micro || set.micro) run_micro(all, how);
+        if (micro || set.micro) run_micro(all);
         if (set.full || set.instructions) count_instructions(all, set);
     } catch (const bench::interrupted&) {
         all.interrupted = true;
