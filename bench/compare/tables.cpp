@@ -35,7 +35,7 @@ std::string_view cpu_form(const std::optional<spread>& value) {
 
 std::string micros(const row& r, double run_result::*figure) {
     const auto value = over_rounds(r, figure);
-    return value ? fmt::format("{:.0f}", value->median) : "-";
+    return value && value->most > 0 ? fmt::format("{:.0f}", value->median) : "-";
 }
 
 std::size_t disturbed(const row& r) {
