@@ -5,7 +5,6 @@
 
 Of ringlet's echo server on both backends, or of any server: --server 'NAME=COMMAND...', whose
 first line says `listening on HOST:PORT`.
-says `listening on HOST:PORT`.
 
 The server is stopped (SIGSTOP) while every connection sends its message, so that each round finds
 them all at once and is one turn of the loop. Two runs of different length are subtracted: what is
