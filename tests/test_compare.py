@@ -119,6 +119,13 @@ def test_a_cell_and_its_files(scratch):
     expect(len(lines) == 3 and len({line.count(",") for line in lines}) == 1, lambda: f"{lines}")
     code, out, _ = call("--render", scratch / "report.json")
     expect(code == 0 and "**echo/8x64" in out and "| C epoll |" in out, lambda: f"{code}: {out}")
+    document = scratch / "document.md"
+    document.write_text("before\n<!-- report: begin -->\nold\n<!-- report: end -->\nafter\n")
+    for _ in range(2):
+        code, _, err = call("--render", scratch / "report.json", "--into", document)
+        text = document.read_text()
+        expect(code == 0 and text.startswith("before\n") and text.endswith("-->\nafter\n")
+               and "old" not in text and text.count("**echo/8x64") == 1, lambda: f"{err}{text}")
 
 
 def test_every_traffic(scratch):
@@ -169,7 +176,8 @@ def test_bad_flags(_):
                             (("--baseline", "/nowhere.json"), "/nowhere.json"),
                             (("--render", "/dev/null"), "/dev/null"),
                             (("--json", "/nowhere/x.json"), "/nowhere/x.json"),
-                            (("--wat",), "--wat"), (("word",), "word")):
+                            (("--into", "x.md"), "--into"), (("--wat",), "--wat"),
+                            (("word",), "word")):
         code, out, err = call(*arguments)
         expect(code == 2 and err.count("\n") == 1 and word in err and not out,
                lambda: f"{arguments}: exit {code}, stdout {out!r}, stderr {err!r}")
@@ -177,7 +185,8 @@ def test_bad_flags(_):
 
 def test_list(_):
     code, out, _ = call("--list")
-    expect(code == 0 and "echo/4096x64K" in out and "ringlet uring" in out, lambda: f"{code}: {out}")
+    expect(code == 0 and "echo/4096x64" in out and "ringlet uring" in out,
+           lambda: f"{code}: {out}")
 
 
 def interrupt(scratch, which: signal.Signals):

@@ -61,6 +61,7 @@ struct settings {
     std::string plot;
     std::string baseline;
     std::string render;
+    std::string into;
     unsigned rounds = 0;
     unsigned retries = 2;
     unsigned threshold_percent = 10;
@@ -371,7 +372,10 @@ std::optional<report> read_baseline(const samples::command_line& line, const set
 int render(const samples::command_line& line, const settings& set) {
     try {
         const report all = bench::read_json(set.render);
-        fmt::print("{}", markdown_of(all));
+        if (set.into.empty())
+            fmt::print("{}", markdown_of(all));
+        else
+            bench::put_into(markdown_of(all), set.into);
         write_files(set, all);
         return 0;
     } catch (const bench::file_error& why) {
@@ -404,6 +408,8 @@ void describe_options(samples::command_line& line, settings& set) {
     line.flag("list", set.list, "what there is to measure");
     line.text("render", set.render, "FILE",
               "measures nothing: prints the --json FILE as markdown, draws --plot, writes --csv");
+    line.text("into", set.into, "FILE",
+              "with --render: puts it into this document, between its two marks");
 }
 
 }  // namespace
@@ -416,6 +422,7 @@ int main(int argc, char** argv) {
     line.parse(argc, argv);
     if (set.list) return print_list(set), 0;
     if (!set.render.empty()) return render(line, set);
+    if (!set.into.empty()) line.refuse("--into: needs --render");
     check(line, set);
     const auto baseline = read_baseline(line, set);
     bench::take_over_signals();

@@ -46,7 +46,21 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(instruction_result, server, inst
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(report, facts, level, regime, rounds, seconds,
                                                 interrupted, cells, micro, instructions)
 
-std::string json_of(const report& all) { return nlohmann::json(all).dump(1) + "\n"; }
+namespace {
+/// Six digits say more than any clock knows, and keep the file small.
+void shorten(nlohmann::json& value) {
+    if (value.is_number_float())
+        value = std::stod(fmt::format("{:.6g}", value.get<double>()));
+    else if (value.is_structured())
+        for (auto& part : value) shorten(part);
+}
+}  // namespace
+
+std::string json_of(const report& all) {
+    nlohmann::json value = all;
+    shorten(value);
+    return value.dump() + "\n";
+}
 
 report report_of(const std::string& json) {
     try {
@@ -58,13 +72,18 @@ report report_of(const std::string& json) {
     }
 }
 
-report read_json(const std::string& path) {
+std::string read_text(const std::string& path) {
     std::ifstream file(path);
     if (!file) throw file_error(fmt::format("{}: {}", path, std::strerror(errno)));
     std::ostringstream text;
     text << file.rdbuf();
+    return text.str();
+}
+
+report read_json(const std::string& path) {
+    const std::string text = read_text(path);
     try {
-        return report_of(text.str());
+        return report_of(text);
     } catch (const file_error& error) {
         throw file_error(fmt::format("{}: {}", path, error.what()));
     }
@@ -74,6 +93,18 @@ void write_text(const std::string& text, const std::string& path) {
     std::ofstream file(path, std::ios::trunc);
     file << text << std::flush;
     if (!file) throw file_error(fmt::format("{}: {}", path, std::strerror(errno)));
+}
+
+void put_into(const std::string& text, const std::string& path) {
+    std::string all = read_text(path);
+    const std::size_t begin = all.find(begin_mark);
+    const std::size_t end = all.find(end_mark);
+    if (begin == std::string::npos || end == std::string::npos || end < begin)
+        throw file_error(
+            fmt::format("{}: it has no lines `{}` and `{}`", path, begin_mark, end_mark));
+    const std::size_t from = begin + begin_mark.size();
+    all.replace(from, end - from, "\n\n" + text + "\n");
+    write_text(all, path);
 }
 
 void write_json(const report& all, const std::string& path) { write_text(json_of(all), path); }

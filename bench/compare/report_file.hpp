@@ -6,6 +6,7 @@
 
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace bench {
@@ -24,6 +25,12 @@ void write_json(const report& all, const std::string& path);
 /// One line for each run.
 [[nodiscard]] std::string csv_of(const report& all);
 void write_text(const std::string& text, const std::string& path);
+[[nodiscard]] std::string read_text(const std::string& path);
+
+/// Lines of a document, between which a report is put.
+inline constexpr std::string_view begin_mark = "<!-- report: begin -->";
+inline constexpr std::string_view end_mark = "<!-- report: end -->";
+void put_into(const std::string& text, const std::string& path);
 
 /// What load said in its one line of JSON.
 struct load_answer {
