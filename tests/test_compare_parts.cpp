@@ -86,7 +86,7 @@ TEST_CASE("compare: losses are listed, the worst first") {
     const auto lost = bench::losses_of(sample(), compared);
     CHECK(compared == 4);
     REQUIRE(lost.size() == 2);
-    CHECK(lost[0].against == "C");
+    CHECK(lost[0].against == "C epoll");
     CHECK(lost[0].ratio.median == doctest::Approx(1.5));
 }
 

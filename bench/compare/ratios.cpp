@@ -18,21 +18,41 @@ const run_result* in_round(const row& of, unsigned round) {
     return found == of.runs.end() ? nullptr : &*found;
 }
 
-/// Within each round over the best of the rivals in that round.
+/// The rival with the lowest median. The lowest of each round would be a figure of luck: the more
+/// rivals and the more noise, the lower it is.
 template <class Rival>
-std::optional<spread> ratio(const cell& in, const row& of, Rival is_rival) {
-    std::vector<double> ratios;
-    for (const run_result& run : of.runs) {
-        double best = 0;
-        for (const row& other : in.rows) {
-            if (&other == &of || !is_rival(other)) continue;
-            const run_result* same = in_round(other, run.round);
-            if (same != nullptr && same->cpu_us > 0 && (best == 0 || same->cpu_us < best))
-                best = same->cpu_us;
-        }
-        if (best > 0) ratios.push_back(run.cpu_us / best);
+const row* best_of(const cell& in, const row& of, Rival is_rival) {
+    const row* best = nullptr;
+    double lowest = 0;
+    for (const row& other : in.rows) {
+        const auto cpu = over_rounds(other, &run_result::cpu_us);
+        if (&other == &of || !is_rival(other) || !cpu || cpu->median <= 0) continue;
+        if (best != nullptr && cpu->median >= lowest) continue;
+        best = &other;
+        lowest = cpu->median;
     }
+    return best;
+}
+
+/// Within each round over that rival.
+std::optional<spread> ratio_of(const row& of, const row* rival) {
+    std::vector<double> ratios;
+    if (rival == nullptr) return std::nullopt;
+    for (const run_result& run : of.runs)
+        if (const run_result* same = in_round(*rival, run.round); same && same->cpu_us > 0)
+            ratios.push_back(run.cpu_us / same->cpu_us);
     return spread_of(std::move(ratios));
+}
+
+const row* best_c(const cell& in, const row& of) {
+    const row* twin = best_of(
+        in, of, [&](const row& other) { return other.kind == "C" && other.backend == of.backend; });
+    if (twin != nullptr) return twin;
+    return best_of(in, of, [](const row& other) { return other.kind == "C"; });
+}
+
+const row* best_peer(const cell& in, const row& of) {
+    return best_of(in, of, [](const row& other) { return other.kind == "peer"; });
 }
 
 const row* find_row(const cell& in, std::string_view server) {
@@ -49,7 +69,8 @@ const cell* find_cell(const report& all, std::string_view name) {
 
 /// CPU per message relative to the yardstick's, so that a slower machine is not a slower server.
 std::optional<spread> to_yardstick(const cell& in, const row& of) {
-    return ratio(in, of, [](const row& other) { return other.server == yardstick; });
+    if (of.server == yardstick) return std::nullopt;
+    return ratio_of(of, find_row(in, yardstick));
 }
 
 std::optional<change> change_of(const cell& was, const cell& is, const row& now, double threshold) {
@@ -77,21 +98,19 @@ std::optional<change> change_of(const cell& was, const cell& is, const row& now,
 
 std::optional<spread> to_c(const cell& in, const row& of) {
     if (of.kind == "C") return std::nullopt;
-    const auto twin = ratio(
-        in, of, [&](const row& other) { return other.kind == "C" && other.backend == of.backend; });
-    return twin ? twin : ratio(in, of, [](const row& other) { return other.kind == "C"; });
+    return ratio_of(of, best_c(in, of));
 }
 
 std::optional<spread> to_peer(const cell& in, const row& of) {
     if (of.kind == "peer") return std::nullopt;
-    return ratio(in, of, [](const row& other) { return other.kind == "peer"; });
+    return ratio_of(of, best_peer(in, of));
 }
 
 std::optional<spread> to_ours(const cell& in, const row& of) {
     if (of.kind == "ours") return std::nullopt;
-    return ratio(in, of, [&](const row& other) {
-        return other.kind == "ours" && other.backend == of.backend;
-    });
+    return ratio_of(of, best_of(in, of, [&](const row& other) {
+                        return other.kind == "ours" && other.backend == of.backend;
+                    }));
 }
 
 std::optional<spread> over_rounds(const row& of, double run_result::*figure) {
@@ -126,13 +145,13 @@ std::vector<loss> losses_of(const report& all, std::size_t& compared) {
     for (const cell& c : all.cells)
         for (const row& r : c.rows) {
             if (r.kind != "ours") continue;
-            const auto take = [&](const char* against, const std::optional<spread>& ratio) {
-                if (!ratio) return;
+            for (const row* rival : {best_c(c, r), best_peer(c, r)}) {
+                const auto ratio = ratio_of(r, rival);
+                if (!ratio) continue;
                 ++compared;
-                if (ratio->median > losing) lost.push_back({c.name, r.server, against, *ratio});
-            };
-            take("C", to_c(c, r));
-            take("peer", to_peer(c, r));
+                if (ratio->median > losing)
+                    lost.push_back({c.name, r.server, rival->server, *ratio});
+            }
         }
     std::stable_sort(lost.begin(), lost.end(),
                      [](const loss& a, const loss& b) { return a.ratio.median > b.ratio.median; });

@@ -11,12 +11,12 @@
 
 namespace bench {
 
-/// CPU per message relative to the best C server of the same backend (of any, where it has none)
-/// in the same round; the spread of that over the rounds. Nothing for the C servers themselves.
+/// CPU per message relative to the best C server of the same backend (of any, where it has none),
+/// taken within each round; the best is the one with the lowest median. Nothing for C servers.
 [[nodiscard]] std::optional<spread> to_c(const cell& in, const row& of);
-/// To the best peer in the same round; nothing for peers.
+/// To the best peer; nothing for peers.
 [[nodiscard]] std::optional<spread> to_peer(const cell& in, const row& of);
-/// To ringlet on the same backend, in the same round; nothing for ringlet.
+/// To ringlet on the same backend; nothing for ringlet.
 [[nodiscard]] std::optional<spread> to_ours(const cell& in, const row& of);
 
 /// A figure of every run of a row.
@@ -32,7 +32,7 @@ inline constexpr double losing = 1.03;
 struct loss {
     std::string cell;
     std::string server;
-    std::string against;  ///< C or peer
+    std::string against;  ///< the rival's name
     spread ratio;
 };
 /// The worst first. `compared` gets how many comparisons there were.

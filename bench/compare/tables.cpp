@@ -142,11 +142,11 @@ std::string loss_sentence(const report& all) {
 
 std::vector<line> loss_lines(const report& all) {
     std::size_t compared = 0;
-    std::vector<line> lines{{"ringlet", "cell", "against", "ratio", "min..max", ""}};
+    std::vector<line> lines{{"ringlet", "cell", "against", "ratio", "min..max", "in every round"}};
     for (const loss& l : losses_of(all, compared))
-        lines.push_back({l.server, l.cell, l.against == "C" ? "best C" : "best peer",
-                         fmt::format("{:.2f}", l.ratio.median),
-                         fmt::format("{:.2f}..{:.2f}", l.ratio.least, l.ratio.most), ""});
+        lines.push_back({l.server, l.cell, l.against, fmt::format("{:.2f}", l.ratio.median),
+                         fmt::format("{:.2f}..{:.2f}", l.ratio.least, l.ratio.most),
+                         l.ratio.least > 1 ? "yes" : ""});
     return lines;
 }
 
@@ -172,7 +172,8 @@ constexpr std::string_view legend =
     "CPU us: the server's user and system time per message, median and range over the rounds. /C, "
     "/peer, /ours: CPU per message relative to the best C server of the same backend, the best "
     "peer, "
-    "and ringlet on the same backend, in the same round. calls: system calls per message. sleeps, "
+    "and ringlet on the same backend (the best by its median), within a round. calls: system calls "
+    "per message. sleeps, "
     "preempt: voluntary and involuntary context switches per message. p50 to max: latency in us. "
     "B/conn: the server's memory per connection.\n";
 
