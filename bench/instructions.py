@@ -3,14 +3,20 @@
 # Copyright (c) 2026 The ringlet authors
 """Counts the user-space instructions of one echo under callgrind: the figure no noise touches.
 
+Of ringlet's echo server on both backends, or of any server: --server 'NAME=COMMAND...', whose
+first line says `listening on HOST:PORT`.
+
 The server is stopped (SIGSTOP) while every connection sends its message, so that each round finds
 them all at once and is one turn of the loop. Two runs of different length are subtracted: what is
 left is the cost of the echoes alone.
 """
 import argparse
+import ctypes
+import json
 import os
 import pathlib
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -24,6 +30,12 @@ SIZE = 64
 ROUNDS = (10, 60)
 START_SECONDS = 60
 STOP_SECONDS = 60
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+
+
+class uncounted(Exception):
+    """Why there is no figure."""
 
 
 def fail(text: str, status: int = 2):
@@ -37,7 +49,7 @@ def wait_stopped(pid: int) -> None:
         with open(f"/proc/{pid}/stat", encoding="ascii") as stat:
             if stat.read().rsplit(")", 1)[1].split()[0] in "tT":
                 return
-    fail("the server could not be stopped")
+    raise uncounted("the server could not be stopped")
 
 
 def talk(port: int, pid: int, rounds: int) -> None:
@@ -55,24 +67,30 @@ def talk(port: int, pid: int, rounds: int) -> None:
             while left > 0:
                 got = len(peer.recv(left))
                 if got == 0:
-                    fail("the server closed a connection")
+                    raise uncounted("the server closed a connection")
                 left -= got
     for peer in peers:
         peer.close()
 
 
-def count(program: str, backend: str, rounds: int) -> int:
+def die_with_parent() -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def count(command: list[str], rounds: int) -> int:
     with tempfile.TemporaryDirectory() as folder:
         out = pathlib.Path(folder) / "callgrind.out"
         server = subprocess.Popen(
-            ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", program, "--listen",
-             "127.0.0.1:0", "--backend", backend, "--cores", "1"],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            ["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", *command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            preexec_fn=die_with_parent)
         try:
             line = server.stdout.readline()
-            found = re.search(r"listening on \S+:(\d+) ", line)
+            found = re.search(r"listening on \S+:(\d+)\b", line)
             if not found:
-                fail(f"the server did not start: {line.strip()} {server.stderr.read().strip()}")
+                server.kill()
+                said = server.stderr.read().strip().splitlines()[-1:]
+                raise uncounted(f"the server did not start: {line.strip()} {''.join(said)}")
             talk(int(found[1]), server.pid, rounds)
             # A dump, not an orderly end: valgrind does not know that io_uring_enter may block, and
             # keeps signals back until it returns.
@@ -87,37 +105,75 @@ def count(program: str, backend: str, rounds: int) -> int:
                 server.wait()
 
 
+def each(command: list[str]) -> float:
+    try:
+        short, long = (count(command, rounds) for rounds in ROUNDS)
+    except (subprocess.SubprocessError, OSError) as error:
+        raise uncounted(f"nothing was counted: {error}") from None
+    return (long - short) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS)
+
+
+def servers_of(options) -> dict[str, list[str]]:
+    servers = {}
+    for text in options.server:
+        name, equals, command = text.partition("=")
+        if not equals or not shlex.split(command):
+            fail(f"--server `{text}`: give NAME=COMMAND")
+        servers[name] = shlex.split(command)
+    if servers:
+        return servers
+    program = pathlib.Path(options.build) / "samples" / "echo_server"
+    if not program.exists():
+        fail(f"--build `{options.build}`: there is no {program}: ./dev build release")
+    return {backend: [str(program), "--listen", "127.0.0.1:0", "--backend", backend, "--cores", "1"]
+            for backend in ("uring", "epoll")}
+
+
+def limits_of(options) -> dict[str, int]:
+    limits = {}
+    for text in options.limit:
+        found = re.fullmatch(r"(.+)=(\d+)", text)
+        if not found:
+            fail(f"--limit `{text}`: give NAME=N, as in uring=900")
+        limits[found[1]] = int(found[2])
+    return limits
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build-release", metavar="DIR",
                         help="folder of the build (default: build-release)")
-    parser.add_argument("--limit", action="append", default=[], metavar="BACKEND=N",
-                        help="exit 1 when an echo on uring or epoll takes more than N")
+    parser.add_argument("--server", action="append", default=[], metavar="NAME=COMMAND",
+                        help="count this one (default: ringlet's echo_server as uring and epoll)")
+    parser.add_argument("--limit", action="append", default=[], metavar="NAME=N",
+                        help="exit 1 when an echo on that server takes more than N")
+    parser.add_argument("--json", action="store_true", help="the figures as JSON, on stdout")
     options = parser.parse_args()
-    limits = {}
-    for text in options.limit:
-        found = re.fullmatch(r"(uring|epoll)=(\d+)", text)
-        if not found:
-            fail(f"--limit `{text}`: give uring=N or epoll=N")
-        limits[found[1]] = int(found[2])
-    program = pathlib.Path(options.build) / "samples" / "echo_server"
-    if not program.exists():
-        fail(f"--build `{options.build}`: there is no {program}; build it with `./dev demo`")
+    servers = servers_of(options)
+    limits = limits_of(options)
     if shutil.which("valgrind") is None:
         fail("valgrind is not installed: apt-get install valgrind")
     worst = 0
-    for backend in ("uring", "epoll"):
+    figures = []
+    for name, command in servers.items():
         try:
-            short, long = (count(str(program), backend, rounds) for rounds in ROUNDS)
-        except (subprocess.SubprocessError, OSError) as error:
-            fail(f"nothing was counted: {error}")
-        each = (long - short) / ((ROUNDS[1] - ROUNDS[0]) * CONNECTIONS)
-        limit = limits.get(backend)
-        verdict = "" if limit is None else f", at most {limit}: {'ok' if each <= limit else 'FAIL'}"
-        print(f"{backend}: {each:.0f} user instructions for an echo of {SIZE} bytes at "
-              f"{CONNECTIONS} connections{verdict}", flush=True)
-        worst = max(worst, limit is not None and each > limit)
+            figure = each(command)
+        except uncounted as why:
+            if not options.json:
+                fail(f"{name}: {why}")
+            print(f"instructions: {name}: {why}", file=sys.stderr)
+            continue
+        limit = limits.get(name)
+        worst = max(worst, limit is not None and figure > limit)
+        figures.append({"server": name, "instructions": figure})
+        if not options.json:
+            verdict = "" if limit is None else (f", at most {limit}: "
+                                                f"{'ok' if figure <= limit else 'FAIL'}")
+            print(f"{name}: {figure:.0f} user instructions for an echo of {SIZE} bytes at "
+                  f"{CONNECTIONS} connections{verdict}", flush=True)
+    if options.json:
+        print(json.dumps(figures, indent=1))
     return int(worst)
 
 

@@ -41,6 +41,7 @@ struct program {
     const char* name;
     const char* backend;
     const char* techniques[3];  // the first is the default; NULL: one less
+    const char* modes[3];       // the same; all NULL: it only echoes
     const char* help;
     bool is_ring;  // accepts --buffers, --taskrun and the switches
     bool is_proxy;  // accepts --upstream
@@ -50,6 +51,7 @@ struct options {
     struct sockaddr_in address;
     struct sockaddr_in upstream;
     const char* technique;
+    const char* mode;
     const char* taskrun;
     unsigned buffer;  // 0: not given, the server has its own default
     unsigned buffers;
@@ -129,15 +131,16 @@ static inline void print_help(const struct program* program) {
 }
 
 static inline struct options parse_options(const struct program* program, int argc, char** argv) {
+    const bool is_ring = program->is_ring;
     struct option known[] = {
         {"listen", required_argument, NULL, 'l'},
         {"technique", required_argument, NULL, 't'},
         {"buffer", required_argument, NULL, 'b'},
         {"cpu", required_argument, NULL, 'c'},
         {"help", no_argument, NULL, 'h'},
-        {program->is_proxy ? "upstream" : program->is_ring ? "buffers" : NULL, required_argument,
-         NULL, program->is_proxy ? 's' : 'n'},
-        {program->is_ring ? "taskrun" : NULL, required_argument, NULL, 'r'},
+        {program->is_proxy ? "upstream" : is_ring ? "buffers" : "mode", required_argument, NULL,
+         program->is_proxy ? 's' : is_ring ? 'n' : 'm'},
+        {is_ring ? "taskrun" : NULL, required_argument, NULL, 'r'},
         {"inc", no_argument, NULL, 'i'},
         {"direct", no_argument, NULL, 'd'},
         {"send-zc", no_argument, NULL, 'z'},
@@ -145,8 +148,11 @@ static inline struct options parse_options(const struct program* program, int ar
         {NULL, 0, NULL, 0},
     };
     static const char* const taskruns[] = {"defer", "coop", "none"};
-    struct options options = {
-        .technique = program->techniques[0], .taskrun = "defer", .buffers = 64, .cpu = -1};
+    struct options options = {.technique = program->techniques[0],
+                              .mode = "echo",
+                              .taskrun = "defer",
+                              .buffers = 64,
+                              .cpu = -1};
     parse_address(program, "--listen", "127.0.0.1:7000", &options.address);
     parse_address(program, "--upstream", "127.0.0.1:7001", &options.upstream);
     opterr = 0;  // one line in our own form instead
@@ -166,6 +172,7 @@ static inline struct options parse_options(const struct program* program, int ar
             case 'c':
                 options.cpu = (int)number_or_die(program, "--cpu", optarg, 0, CPU_SETSIZE - 1);
                 break;
+            case 'm': options.mode = one_of(program, "--mode", optarg, program->modes, 3); break;
             case 'n': options.buffers = parse_buffers(program, optarg); break;
             case 'r': options.taskrun = one_of(program, "--taskrun", optarg, taskruns, 3); break;
             case 'i': options.is_incremental = true; break;

@@ -5,6 +5,7 @@
 // One receive buffer for all connections stays hot in the cache; a connection owns memory only
 // while its peer is slower than we are.
 #include "limit_common.h"
+#include "source_block.h"
 
 #include <sys/epoll.h>
 #include <time.h>
@@ -19,10 +20,13 @@ static const struct program program = {
     .name = "limit_epoll",
     .backend = "epoll",
     .techniques = {"lt", "et"},
+    .modes = {"echo", "sink", "source"},
     .help = "usage: limit_epoll [options]\n"
             "TCP echo server, hand-written with epoll.\n"
             "  --listen HOST:PORT  numeric IPv4 address (127.0.0.1:7000); port 0 picks one\n"
             "  --technique lt|et   level-triggered (default) or edge-triggered\n"
+            "  --mode NAME         echo (default), sink (takes all, says how much at the end) or\n"
+            "                      source (sends without end)\n"
             "  --buffer BYTES      the receive buffer of all connections (65536)\n"
             "  --cpu N             run on this cpu only\n"
             "  --help              this text\n",
@@ -33,6 +37,7 @@ struct connection {
     char* pending;
     size_t length;
     size_t offset;
+    uint64_t count;  // of a sink; in a source, what has been sent
 };
 
 struct server {
@@ -44,6 +49,8 @@ struct server {
     int listener;
     int signals;
     bool is_edge;
+    bool is_sink;
+    bool is_source;
     bool is_paused;  // out of descriptors
     struct timespec resume_at;
 };
@@ -57,6 +64,7 @@ static void watch(struct server* server, int operation, int fd, uint32_t events)
 
 // RDHUP is needed where a short read ends the reading: it tells of an end behind the data.
 static uint32_t read_events(const struct server* server) {
+    if (server->is_source) return EPOLLIN | EPOLLOUT;
     return server->is_edge ? EPOLLIN | EPOLLRDHUP | EPOLLET : EPOLLIN;
 }
 
@@ -93,6 +101,19 @@ static bool echo(struct server* server, int fd, size_t length) {
     return keep(server, fd, server->buffer + sent, length - (size_t)sent);
 }
 
+static void say_count(struct server* server, int fd) {
+    const uint64_t count = server->connections[fd].count;
+    send_some(server, fd, (const char*)&count, sizeof(count));
+}
+
+static void give(struct server* server, int fd) {
+    struct connection* connection = &server->connections[fd];
+    const size_t offset = connection->count % source_block_size;
+    ssize_t sent = send_some(server, fd, server->buffer + offset, source_block_size - offset);
+    if (sent < 0) drop(server, fd);
+    else connection->count += (size_t)sent;
+}
+
 // The end is only ever seen with nothing pending, because a pending send stops the reading.
 static void on_readable(struct server* server, int fd, uint32_t events) {
     // After an end or an error no further edge will come: then a short read is not the last.
@@ -103,10 +124,15 @@ static void on_readable(struct server* server, int fd, uint32_t events) {
         ssize_t received = recv(fd, server->buffer, server->buffer_size, 0);
         if (received < 0 && (errno == EAGAIN || errno == EINTR)) return;
         if (received <= 0) {
+            if (received == 0 && server->is_sink) say_count(server, fd);
             drop(server, fd);
             return;
         }
         server->counters.messages++;
+        if (server->is_sink) {
+            server->connections[fd].count += (uint64_t)received;
+            continue;
+        }
         if (!echo(server, fd, (size_t)received)) {
             drop(server, fd);
             return;
@@ -174,6 +200,8 @@ static void dispatch(struct server* server, const struct epoll_event* event) {
     const int fd = event->data.fd;
     if (fd == server->listener)
         on_connect(server);
+    else if (server->is_source && !(event->events & ~(uint32_t)EPOLLOUT))
+        give(server, fd);
     else if (server->connections[fd].pending)
         on_writable(server, fd);
     else
@@ -201,11 +229,14 @@ static void run(struct server* server) {
 static void set_up(struct server* server, const struct options* options) {
     const size_t descriptors = raise_descriptor_limit(&program);
     server->is_edge = strcmp(options->technique, "et") == 0;
+    server->is_sink = strcmp(options->mode, "sink") == 0;
+    server->is_source = strcmp(options->mode, "source") == 0;
     server->buffer_size = options->buffer;
     // On a page: a copy of 16 KiB to an odd address costs 1.6 times as much.
     server->buffer = aligned_alloc(4096, (options->buffer + 4095UL) & ~4095UL);
     server->connections = calloc(descriptors, sizeof(*server->connections));
     if (!server->buffer || !server->connections) die(&program, exit_failure, "out of memory");
+    if (server->is_source) fill_source_block((unsigned char*)server->buffer);
     server->epoll = epoll_create1(EPOLL_CLOEXEC);
     if (server->epoll < 0) die(&program, exit_failure, "epoll_create1: %s", strerror(errno));
     server->signals = open_signals(&program);
@@ -219,6 +250,8 @@ int main(int argc, char** argv) {
     static struct server server;
     struct options options = parse_options(&program, argc, argv);
     if (options.buffer == 0) options.buffer = 65536;
+    if (strcmp(options.mode, "source") == 0 && options.buffer < source_block_size)
+        die(&program, exit_usage, "--mode source: needs a buffer of %d", source_block_size);
     pin(&program, options.cpu);
     set_up(&server, &options);
     print_start(&program, &options, server.listener);

@@ -6,6 +6,7 @@
 
 #include "common/histogram.hpp"
 #include "common/options.hpp"
+#include "common/pattern.hpp"
 
 #include <ringlet/ringlet.hpp>
 
@@ -44,34 +45,6 @@ struct settings {
     ringlet::run_options run;
 };
 
-/// The bytes of every stream, as one endless pattern that is never copied: position p of connection
-/// c is byte (start of c + p) mod `period`. The period is prime, so that bytes that are lost,
-/// doubled or shifted by any buffer's size do not match, and so are another connection's.
-class pattern {
-public:
-    static constexpr std::size_t period = 65521;
-    /// The most that one call gives, since this much is laid out behind every position.
-    static constexpr std::size_t longest = 256 * 1024;
-
-    pattern() : bytes_(period + longest) {
-        std::uint64_t state = 0x9e3779b97f4a7c15;
-        for (std::size_t i = 0; i < period; ++i) {
-            state = state * 6364136223846793005 + 1442695040888963407;
-            bytes_[i] = static_cast<std::byte>(state >> 56);
-        }
-        for (std::size_t i = period; i < bytes_.size(); ++i) bytes_[i] = bytes_[i - period];
-    }
-    [[nodiscard]] std::span<const std::byte> at(std::size_t position, std::size_t size) const {
-        return std::span(bytes_).subspan(position % period, std::min(size, longest));
-    }
-    [[nodiscard]] static std::size_t start_of(std::size_t connection) noexcept {
-        return connection * 7919 % period;
-    }
-
-private:
-    std::vector<std::byte> bytes_;
-};
-
 /// What one core has counted. Read by core 0 for the progress line while it runs.
 struct tally {
     samples::histogram latency;  // nanoseconds
@@ -93,7 +66,7 @@ struct load {
     explicit load(const settings& s) : set(s), cores(s.run.cores) {}
 
     const settings& set;
-    const pattern bytes;
+    const samples::pattern bytes;
     std::vector<tally> cores;
 
     /// Keeps the first trouble's text; thousands would say the same.
@@ -110,7 +83,7 @@ private:
 
 /// One connection and how far it has come.
 struct connection {
-    explicit connection(std::size_t n) noexcept : number(n), start(pattern::start_of(n)) {}
+    explicit connection(std::size_t n) noexcept : number(n), start(samples::pattern::start_of(n)) {}
 
     std::size_t number;
     std::size_t start;          ///< where in the pattern its stream begins

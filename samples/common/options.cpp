@@ -106,6 +106,7 @@ void command_line::text(std::string name, std::string& into, std::string value,
                         std::string help) {
     options_.push_back({std::move(name), std::move(value), std::move(help),
                         [&into](std::string_view text) {
+                            if (text.empty()) return std::string("it must not be empty");
                             into = text;
                             return std::string();
                         }});

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+/// Compares servers over a matrix of loads: ringlet on io_uring and on epoll, each of its
+/// techniques switched off in turn, hand-written C, and other libraries. See docs/benchmarks.md.
+
+#include "../../samples/common/options.hpp"
+#include "machine.hpp"
+#include "measure.hpp"
+#include "model.hpp"
+#include "neighbour.hpp"
+#include "plot.hpp"
+#include "process.hpp"
+#include "progress.hpp"
+#include "ratios.hpp"
+#include "report_file.hpp"
+#include "servers.hpp"
+#include "tables.hpp"
+#include "workloads.hpp"
+
+#include <fmt/format.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+using namespace std::chrono_literals;
+using bench::cell;
+using bench::level;
+using bench::report;
+using bench::row;
+using bench::run_result;
+using bench::server;
+using bench::workload;
+
+constexpr int exit_regressed = 1;
+constexpr int exit_interrupted = 130;
+constexpr double repeat_budget = 0.5;  // of the runs there are, for disturbed ones
+constexpr double start_and_stop_seconds = 0.25;
+
+struct settings {
+    bool quick = false;
+    bool full = false;
+    bool list = false;
+    bool micro = false;
+    bool instructions = false;
+    bool realtime = false;
+    std::string only;
+    std::string servers;
+    std::string json;
+    std::string csv;
+    std::string plot;
+    std::string baseline;
+    std::string render;
+    std::string into;
+    unsigned rounds = 0;
+    unsigned retries = 2;
+    unsigned threshold_percent = 10;
+    unsigned beside = 0;
+    ringlet::nanoseconds seconds = 0s;
+
+    [[nodiscard]] level wanted() const noexcept {
+        return full ? level::full : quick ? level::quick : level::standard;
+    }
+};
+
+const std::vector<std::string>& neighbours() {
+    static const std::vector<std::string> names{"nobody", "hog", "compiler", "server"};
+    return names;
+}
+
+// --- what is measured
+// -----------------------------------------------------------------------------
+
+std::vector<workload> chosen_workloads(const settings& set) {
+    std::vector<workload> chosen;
+    for (workload& w : bench::all_workloads()) {
+        // Who names a cell gets it, whatever the level.
+        const bool named = !set.only.empty() && bench::matches(set.only, w.name);
+        if (named || (set.only.empty() && w.least <= set.wanted())) chosen.push_back(std::move(w));
+    }
+    return chosen;
+}
+
+std::vector<server> chosen_servers(const settings& set) {
+    std::vector<server> chosen;
+    for (server& s : bench::all_servers()) {
+        const bool named = !set.servers.empty() && bench::matches(set.servers, s.name);
+        if (named || (set.servers.empty() && s.least <= set.wanted()))
+            chosen.push_back(std::move(s));
+    }
+    return chosen;
+}
+
+std::vector<const server*> servers_for(const settings& set, const std::vector<server>& all,
+                                       const workload& w) {
+    std::vector<const server*> some;
+    for (const server& s : all) {
+        const level l = set.servers.empty() ? set.wanted() : level::full;
+        if (bench::has_sibling(s.command.front()) && takes_part(s, w, l)) some.push_back(&s);
+    }
+    return some;
+}
+
+void print_list(const settings& set) {
+    fmt::print("cells\n");
+    for (const workload& w : bench::all_workloads())
+        fmt::print("  {:<18} {}\n", w.name, to_string(w.least));
+    fmt::print("  {:<18} {}\n", "micro", to_string(level::standard));
+    fmt::print("\nservers\n");
+    for (const server& s : bench::all_servers())
+        fmt::print("  {:<22} {:<9} {:<9} {:<8} {}\n", s.name, s.backend, s.kind, to_string(s.least),
+                   bench::has_sibling(s.command.front()) ? ""
+                                                         : "not built: its package is missing");
+    fmt::print("\n{} level: {} cells\n", to_string(set.wanted()), chosen_workloads(set).size());
+}
+
+// --- one cell
+// -------------------------------------------------------------------------------------
+
+class comparison {
+public:
+    comparison(const settings& set, bench::method how, report& all)
+        : set_(set), how_(std::move(how)), all_(all), servers_(chosen_servers(set)) {}
+
+    /// Servers on io_uring are left out for this reason.
+    void without_uring() {
+        std::erase_if(servers_, [](const server& s) { return s.backend == "io_uring"; });
+    }
+
+    void run(const std::vector<workload>& workloads) {
+        std::size_t runs = 0;
+        for (const workload& w : workloads)
+            runs += servers_for(set_, servers_, w).size() * all_.rounds;
+        repeats_left_ = static_cast<std::size_t>(static_cast<double>(runs) * repeat_budget);
+        bar_ = bench::progress(runs, how_.seconds + how_.warmup + start_and_stop_seconds);
+        for (const workload& w : workloads) {
+            const auto servers = servers_for(set_, servers_, w);
+            if (servers.empty()) continue;
+            bar_.show_cell(w.name);
+            all_.cells.push_back(cell_of(w, servers));
+            run_cell(w, servers, all_.cells.back());
+            bar_.clear();
+            fmt::print("{}\n", cell_text(all_.cells.back()));
+            std::fflush(stdout);
+        }
+    }
+
+private:
+    static cell cell_of(const workload& w, const std::vector<const server*>& servers) {
+        cell c{w.name, w.traffic, w.connections, w.active, w.size, w.pipeline, w.rate, {}};
+        for (const server* s : servers) c.rows.push_back({s->name, s->backend, s->kind, {}, {}});
+        return c;
+    }
+
+    /// A B C, B C A, C A B: whoever is first in a round is not always the same.
+    void run_cell(const workload& w, const std::vector<const server*>& servers, cell& c) {
+        for (unsigned round = 0; round < all_.rounds; ++round)
+            for (std::size_t i = 0; i < servers.size(); ++i) {
+                const std::size_t which = (i + round) % servers.size();
+                bar_.show(fmt::format("{} {}, round {} of {}", w.name, servers[which]->name,
+                                      round + 1, all_.rounds));
+                run_one(w, *servers[which], round, c.rows[which]);
+                bar_.step();
+            }
+    }
+
+    /// Again when others had the CPUs meanwhile, as often as is allowed; the least disturbed stays.
+    void run_one(const workload& w, const server& s, unsigned round, row& r) {
+        std::optional<run_result> best;
+        std::string start_line;
+        try {
+            for (unsigned tries = 1;; ++tries) {
+                bench::check_signals();
+                run_result result = bench::measure(how_, s, w, start_line);
+                result.round = round;
+                const auto noise = [](const run_result& x) {
+                    return x.server_waits + x.client_waits + x.stolen;
+                };
+                if (!best || noise(result) < noise(*best)) best = result;
+                best->tries = tries;
+                if (!best->disturbed || tries > set_.retries || repeats_left_ == 0) break;
+                --repeats_left_;
+            }
+        } catch (const std::runtime_error& why) {
+            r.failures.push_back({round, why.what()});
+        }
+        if (best) r.runs.push_back(*best);
+    }
+
+    const settings& set_;
+    const bench::method how_;
+    report& all_;
+    std::vector<server> servers_;
+    std::size_t repeats_left_ = 0;
+    bench::progress bar_{0, 0};
+};
+
+// --- the rest of the report
+// -----------------------------------------------------------------------
+
+/// What the ring of ringlet got, or why there is none.
+std::string describe_ring(const bench::cpu_pair& cpus, bool& refused) {
+    try {
+        bench::child probe(
+            {bench::sibling("echo_bench"), "--backend", "uring", "--listen", "127.0.0.1:0"},
+            bench::place{cpus.server});
+        const std::string line = probe.read_line(bench::seconds(10));
+        const std::size_t at = line.find("backend=io_uring ");
+        probe.end(SIGTERM, bench::seconds(10));
+        return at == std::string::npos ? line : line.substr(at + 17);
+    } catch (const bench::run_failure& why) {
+        refused = true;
+        return fmt::format("refused, so only epoll is measured: {}", why.what());
+    }
+}
+
+void run_micro(report& all) {
+    try {
+        bench::child micro({bench::sibling("micro"), "--json"}, bench::place{});
+        all.micro = bench::micro_of(micro.read_all(bench::seconds(120)));
+    } catch (const std::runtime_error& why) {
+        fmt::print(stderr, "compare: micro benches: {}\n", why.what());
+    }
+}
+
+/// One line for each server that echoes, in its own words under callgrind.
+void count_instructions(report& all, const settings& set) {
+    std::vector<std::string> command{"/usr/bin/env", "python3", bench::sibling("instructions.py"),
+                                     "--json"};
+    for (const server& s : chosen_servers(set)) {
+        if (s.kind == "ablation" || !bench::has_sibling(s.command.front())) continue;
+        const workload echo{.name = "", .traffic = "echo", .connections = 64, .size = 64};
+        std::string text = s.name + "=";
+        for (const std::string& word : bench::command_of(s, echo)) text += word + " ";
+        command.push_back("--server");
+        command.push_back(text);
+    }
+    try {
+        bench::child counting(command, bench::place{});
+        all.instructions = bench::instructions_of(counting.read_all(bench::seconds(600)));
+    } catch (const std::runtime_error& why) {
+        fmt::print(stderr, "compare: instructions: {}\n", why.what());
+    }
+}
+
+void write_files(const settings& set, const report& all) {
+    if (!set.json.empty()) write_json(all, set.json);
+    if (!set.csv.empty()) bench::write_text(csv_of(all), set.csv);
+    if (set.plot.empty()) return;
+    if (const std::string why = draw(all, set.plot); !why.empty())
+        fmt::print(stderr, "compare: --plot {}: {}\n", set.plot, why);
+}
+
+std::string regime_of(const settings& set) {
+    std::string name = set.beside == 0 ? "quiet" : "beside a " + neighbours()[set.beside];
+    return set.realtime ? name + ", SCHED_FIFO" : name;
+}
+
+bench::method method_of(const settings& set) {
+    bench::method how;
+    how.cpus = bench::choose_cpus();
+    how.seconds = set.seconds > 0s ? std::chrono::duration<double>(set.seconds).count()
+                  : set.quick      ? 0.2
+                                   : 0.3;
+    how.warmup = std::min(0.1, how.seconds);
+    how.fifo = set.realtime;
+    how.alone = set.beside == 0;
+    how.tracepoint = bench::syscall_tracepoint();
+    return how;
+}
+
+void describe(report& all, const bench::method& how, const std::string& ring) {
+    all.facts = bench::machine_facts();
+    all.facts.push_back(
+        {"CPUs used", fmt::format("server {}, client {}", how.cpus.server, how.cpus.client)});
+    all.facts.push_back({"ring", ring});
+    all.facts.push_back({"system calls", how.tracepoint
+                                             ? "counted by raw_syscalls:sys_enter, after "
+                                               "the measured window"
+                                             : "not counted: tracefs cannot be had; run "
+                                               "as root"});
+}
+
+int compare(const settings& set, const std::optional<report>& baseline) {
+    report all;
+    const bench::method how = method_of(set);
+    all.level = to_string(set.wanted());
+    all.regime = regime_of(set);
+    all.rounds = set.rounds > 0 ? set.rounds : set.quick ? 2 : 5;
+    all.seconds = how.seconds;
+    bool no_ring = false;
+    try {
+        describe(all, how, describe_ring(how.cpus, no_ring));
+        fmt::print("{}\n", head_text(all));
+        if (!how.cpus.warning.empty()) fmt::print("WARNING: {}\n\n", how.cpus.warning);
+        std::fflush(stdout);
+        const bench::neighbour beside(neighbours()[set.beside], how.cpus);
+        comparison all_cells(set, how, all);
+        if (no_ring) all_cells.without_uring();
+        all_cells.run(chosen_workloads(set));
+        const bool micro =
+            set.only.empty() ? set.wanted() != level::quick : bench::matches(set.only, "micro");
+        if (micro || set.micro) run_micro(all);
+        if (set.full || set.instructions) count_instructions(all, set);
+    } catch (const bench::interrupted&) {
+        all.interrupted = true;
+        fmt::print(stderr, "\ncompare: interrupted; this is what was measured so far\n");
+        if (!all.cells.empty()) fmt::print("{}\n", cell_text(all.cells.back()));
+    }
+    fmt::print("{}", tail_text(all));
+    write_files(set, all);
+    if (all.interrupted) return exit_interrupted;
+    if (!baseline) return 0;
+    const double threshold = 1 + set.threshold_percent / 100.0;
+    const auto changes = changes_since(*baseline, all, threshold);
+    fmt::print("\n{}", changes_text(changes, threshold));
+    const bool worse = std::any_of(changes.begin(), changes.end(),
+                                   [](const bench::change& c) { return c.regressed; });
+    return worse ? exit_regressed : 0;
+}
+
+// --- the command line
+// -----------------------------------------------------------------------------
+
+/// Refused before anything is measured, rather than after ten minutes.
+void check(const samples::command_line& line, const settings& set) {
+    if (set.quick && set.full) line.refuse("--quick and --full exclude each other");
+    if (chosen_workloads(set).empty() && !bench::matches(set.only, "micro"))
+        line.refuse(fmt::format("--only `{}`: no cell matches; see --list", set.only));
+    if (chosen_servers(set).empty())
+        line.refuse(fmt::format("--servers `{}`: no server matches; see --list", set.servers));
+    if (!set.plot.empty() && !set.plot.ends_with(".svg") && !set.plot.ends_with(".png"))
+        line.refuse(fmt::format("--plot `{}`: it must end with .svg or .png", set.plot));
+    if (set.realtime && !bench::may_use_fifo())
+        line.refuse("--realtime: SCHED_FIFO is refused here; it needs CAP_SYS_NICE");
+    for (const auto& [name, path] : {std::pair{"json", set.json}, {"csv", set.csv}}) {
+        if (path.empty()) continue;
+        std::FILE* file = std::fopen(path.c_str(), "a");
+        if (file == nullptr) line.refuse(fmt::format("--{} `{}`: cannot be written", name, path));
+        std::fclose(file);
+    }
+    for (const char* program : {"load", "echo_bench", "limit_epoll", "limit_uring"})
+        if (!bench::has_sibling(program))
+            line.refuse(fmt::format("{} is not built beside this program", program));
+}
+
+std::optional<report> read_baseline(const samples::command_line& line, const settings& set) {
+    if (set.baseline.empty()) return std::nullopt;
+    try {
+        report before = bench::read_json(set.baseline);
+        if (before.regime != regime_of(set))
+            line.refuse(
+                fmt::format("--baseline `{}`: it was measured {}, this is to be {}; regimes "
+                            "are not compared",
+                            set.baseline, before.regime, regime_of(set)));
+        return before;
+    } catch (const bench::file_error& why) {
+        line.refuse(fmt::format("--baseline {}", why.what()));
+    }
+}
+
+int render(const samples::command_line& line, const settings& set) {
+    try {
+        const report all = bench::read_json(set.render);
+        if (set.into.empty())
+            fmt::print("{}", markdown_of(all));
+        else
+            bench::put_into(markdown_of(all), set.into);
+        write_files(set, all);
+        return 0;
+    } catch (const bench::file_error& why) {
+        line.refuse(fmt::format("--render {}", why.what()));
+    }
+}
+
+void describe_options(samples::command_line& line, settings& set) {
+    line.flag("quick", set.quick, "six cells, under a minute");
+    line.flag("full", set.full,
+              "every cell, server and technique, and instructions; about an hour");
+    line.text("only", set.only, "PATTERN", "cells whose name matches, as in 'echo/64*,churn/*'");
+    line.text("servers", set.servers, "PATTERN",
+              "servers whose name matches, as in 'ringlet*,C *'");
+    line.number("rounds", set.rounds, 1, 1000, "runs of each server in each cell (default 5)");
+    line.seconds("seconds", set.seconds, 0.01, 3600, "of each run (default 0.3)");
+    line.number("retries", set.retries, 0, 100,
+                "of a run during which others had the CPUs (default 2)");
+    line.choice("beside", neighbours(), set.beside, "who else is on the server's CPU");
+    line.flag("realtime", set.realtime, "server and client at SCHED_FIFO: a regime of its own");
+    line.text("json", set.json, "FILE", "everything that was measured");
+    line.text("csv", set.csv, "FILE", "one line for each run");
+    line.text("plot", set.plot, "FILE", "curves against connections, as .svg or .png");
+    line.text("baseline", set.baseline, "FILE",
+              "a --json of before: what has become slower; exit 1 when something has");
+    line.number("threshold", set.threshold_percent, 1, 1000,
+                "percent of CPU per message that --baseline lets pass (default 10)");
+    line.flag("micro", set.micro, "the micro benches too");
+    line.flag("instructions", set.instructions, "count user-space instructions with callgrind too");
+    line.flag("list", set.list, "what there is to measure");
+    line.text("render", set.render, "FILE",
+              "measures nothing: prints the --json FILE as markdown, draws --plot, writes --csv");
+    line.text("into", set.into, "FILE",
+              "with --render: puts it into this document, between its two marks");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    settings set;
+    samples::command_line line("compare", "Compares servers, honestly: CPU per message, rate, "
+                                          "latency, over a matrix of loads.");
+    describe_options(line, set);
+    line.parse(argc, argv);
+    if (set.list) return print_list(set), 0;
+    if (!set.render.empty()) return render(line, set);
+    if (!set.into.empty()) line.refuse("--into: needs --render");
+    check(line, set);
+    const auto baseline = read_baseline(line, set);
+    bench::take_over_signals();
+    signal(SIGPIPE, SIG_IGN);
+    try {
+        return compare(set, baseline);
+    } catch (const bench::interrupted&) {
+        return exit_interrupted;
+    } catch (const std::runtime_error& why) {
+        fmt::print(stderr, "compare: {}\n", why.what());
+        return 2;
+    }
+}

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "ratios.hpp"
+
+#include <algorithm>
+#include <string_view>
+
+namespace bench {
+
+namespace {
+
+constexpr std::string_view yardstick = "C epoll";
+
+const run_result* in_round(const row& of, unsigned round) {
+    const auto found = std::find_if(of.runs.begin(), of.runs.end(),
+                                    [&](const run_result& r) { return r.round == round; });
+    return found == of.runs.end() ? nullptr : &*found;
+}
+
+/// The rival with the lowest median. The lowest of each round would be a figure of luck: the more
+/// rivals and the more noise, the lower it is.
+template <class Rival>
+const row* best_of(const cell& in, const row& of, Rival is_rival) {
+    const row* best = nullptr;
+    double lowest = 0;
+    for (const row& other : in.rows) {
+        const auto cpu = over_rounds(other, &run_result::cpu_us);
+        if (&other == &of || !is_rival(other) || !cpu || cpu->median <= 0) continue;
+        if (best != nullptr && cpu->median >= lowest) continue;
+        best = &other;
+        lowest = cpu->median;
+    }
+    return best;
+}
+
+/// Within each round over that rival.
+std::optional<spread> ratio_of(const row& of, const row* rival) {
+    std::vector<double> ratios;
+    if (rival == nullptr) return std::nullopt;
+    for (const run_result& run : of.runs)
+        if (const run_result* same = in_round(*rival, run.round); same && same->cpu_us > 0)
+            ratios.push_back(run.cpu_us / same->cpu_us);
+    return spread_of(std::move(ratios));
+}
+
+const row* best_c(const cell& in, const row& of) {
+    const row* twin = best_of(
+        in, of, [&](const row& other) { return other.kind == "C" && other.backend == of.backend; });
+    if (twin != nullptr) return twin;
+    return best_of(in, of, [](const row& other) { return other.kind == "C"; });
+}
+
+const row* best_peer(const cell& in, const row& of) {
+    return best_of(in, of, [](const row& other) { return other.kind == "peer"; });
+}
+
+const row* find_row(const cell& in, std::string_view server) {
+    const auto found = std::find_if(in.rows.begin(), in.rows.end(),
+                                    [&](const row& r) { return r.server == server; });
+    return found == in.rows.end() ? nullptr : &*found;
+}
+
+const cell* find_cell(const report& all, std::string_view name) {
+    const auto found = std::find_if(all.cells.begin(), all.cells.end(),
+                                    [&](const cell& c) { return c.name == name; });
+    return found == all.cells.end() ? nullptr : &*found;
+}
+
+/// CPU per message relative to the yardstick's, so that a slower machine is not a slower server.
+std::optional<spread> to_yardstick(const cell& in, const row& of) {
+    if (of.server == yardstick) return std::nullopt;
+    return ratio_of(of, find_row(in, yardstick));
+}
+
+std::optional<change> change_of(const cell& was, const cell& is, const row& now, double threshold) {
+    const row* before = find_row(was, now.server);
+    if (before == nullptr) return std::nullopt;
+    auto a = to_yardstick(was, *before);
+    auto b = to_yardstick(is, now);
+    const bool relative = a && b;
+    if (!relative) {
+        a = over_rounds(*before, &run_result::cpu_us);
+        b = over_rounds(now, &run_result::cpu_us);
+    }
+    if (!a || !b || a->median <= 0) return std::nullopt;
+    const double grown = b->median / a->median;
+    return change{is.name,
+                  now.server,
+                  a->median,
+                  b->median,
+                  grown,
+                  relative,
+                  grown > threshold && b->least > a->median};
+}
+
+}  // namespace
+
+std::optional<spread> to_c(const cell& in, const row& of) {
+    if (of.kind == "C") return std::nullopt;
+    return ratio_of(of, best_c(in, of));
+}
+
+std::optional<spread> to_peer(const cell& in, const row& of) {
+    if (of.kind == "peer") return std::nullopt;
+    return ratio_of(of, best_peer(in, of));
+}
+
+std::optional<spread> to_ours(const cell& in, const row& of) {
+    if (of.kind == "ours") return std::nullopt;
+    return ratio_of(of, best_of(in, of, [&](const row& other) {
+                        return other.kind == "ours" && other.backend == of.backend;
+                    }));
+}
+
+std::optional<spread> over_rounds(const row& of, double run_result::*figure) {
+    std::vector<double> values;
+    for (const run_result& run : of.runs) values.push_back(run.*figure);
+    return spread_of(std::move(values));
+}
+
+std::optional<double> calls_of(const row& of) {
+    std::vector<double> values;
+    for (const run_result& run : of.runs)
+        if (run.calls) values.push_back(*run.calls);
+    const auto all = spread_of(std::move(values));
+    if (!all) return std::nullopt;
+    return all->median;
+}
+
+std::optional<double> user_share(const row& of) {
+    double user = 0;
+    double both = 0;
+    for (const run_result& run : of.runs) {
+        user += run.user_ticks;
+        both += run.user_ticks + run.system_ticks;
+    }
+    if (both <= 0) return std::nullopt;
+    return user / both;
+}
+
+std::vector<loss> losses_of(const report& all, std::size_t& compared) {
+    std::vector<loss> lost;
+    compared = 0;
+    for (const cell& c : all.cells)
+        for (const row& r : c.rows) {
+            if (r.kind != "ours") continue;
+            for (const row* rival : {best_c(c, r), best_peer(c, r)}) {
+                const auto ratio = ratio_of(r, rival);
+                if (!ratio) continue;
+                ++compared;
+                if (ratio->median > losing)
+                    lost.push_back({c.name, r.server, rival->server, *ratio});
+            }
+        }
+    std::stable_sort(lost.begin(), lost.end(),
+                     [](const loss& a, const loss& b) { return a.ratio.median > b.ratio.median; });
+    return lost;
+}
+
+std::vector<change> changes_since(const report& before, const report& now, double threshold) {
+    std::vector<change> changes;
+    for (const cell& is : now.cells) {
+        const cell* was = find_cell(before, is.name);
+        if (was == nullptr) continue;
+        for (const row& r : is.rows) {
+            if (r.kind != "ours") continue;
+            if (auto made = change_of(*was, is, r, threshold)) changes.push_back(std::move(*made));
+        }
+    }
+    return changes;
+}
+
+}  // namespace bench

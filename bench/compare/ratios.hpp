@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include "model.hpp"
+#include "statistics.hpp"
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+/// CPU per message relative to the best C server of the same backend (of any, where it has none),
+/// taken within each round; the best is the one with the lowest median. Nothing for C servers.
+[[nodiscard]] std::optional<spread> to_c(const cell& in, const row& of);
+/// To the best peer; nothing for peers.
+[[nodiscard]] std::optional<spread> to_peer(const cell& in, const row& of);
+/// To ringlet on the same backend; nothing for ringlet.
+[[nodiscard]] std::optional<spread> to_ours(const cell& in, const row& of);
+
+/// A figure of every run of a row.
+[[nodiscard]] std::optional<spread> over_rounds(const row& of, double run_result::*figure);
+[[nodiscard]] std::optional<double> calls_of(const row& of);
+/// User time's share of the CPU time, over all rounds: one alone has too few ticks.
+[[nodiscard]] std::optional<double> user_share(const row& of);
+
+/// Beyond this a ratio counts as lost; closer than that, two servers are alike.
+inline constexpr double losing = 1.03;
+
+/// A comparison that ringlet lost.
+struct loss {
+    std::string cell;
+    std::string server;
+    std::string against;  ///< the rival's name
+    spread ratio;
+};
+/// The worst first. `compared` gets how many comparisons there were.
+[[nodiscard]] std::vector<loss> losses_of(const report& all, std::size_t& compared);
+
+/// What has become of one server in one cell since a former report.
+struct change {
+    std::string cell;
+    std::string server;
+    double before = 0;
+    double now = 0;
+    double ratio = 0;
+    bool relative = false;  ///< figures are relative to `C epoll` in the same round, not us
+    bool regressed =
+        false;  ///< beyond the threshold, and no round of now reaches the former median
+};
+/// For every row of ringlet's own that is in both reports.
+[[nodiscard]] std::vector<change> changes_since(const report& before, const report& now,
+                                                double threshold);
+
+}  // namespace bench

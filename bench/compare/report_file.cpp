@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "report_file.hpp"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+template <>
+struct nlohmann::adl_serializer<std::optional<double>> {
+    static void to_json(json& j, const std::optional<double>& value) {
+        if (value)
+            j = *value;
+        else
+            j = nullptr;
+    }
+    static void from_json(const json& j, std::optional<double>& value) {
+        if (j.is_null())
+            value.reset();
+        else
+            value = j.get<double>();
+    }
+};
+
+namespace bench {
+
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(run_result, round, messages, seconds, rate,
+                                                mb_per_second, cpu_us, user_ticks, system_ticks,
+                                                sleeps, preemptions, calls, p50_us, p90_us, p99_us,
+                                                p99_9_us, max_us, late_p99_us, memory, server_busy,
+                                                client_busy, server_waits, client_waits, stolen,
+                                                disturbed, tries)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(failure, round, why)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(row, server, backend, kind, runs, failures)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(cell, name, traffic, connections, active, size,
+                                                pipeline, rate, rows)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(fact, name, value)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(micro_result, name, unit, median, least, most,
+                                                neighbour)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(instruction_result, server, instructions)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(report, facts, level, regime, rounds, seconds,
+                                                interrupted, cells, micro, instructions)
+
+namespace {
+/// Six digits say more than any clock knows, and keep the file small.
+void shorten(nlohmann::json& value) {
+    if (value.is_number_float())
+        value = std::stod(fmt::format("{:.6g}", value.get<double>()));
+    else if (value.is_structured())
+        for (auto& part : value) shorten(part);
+}
+}  // namespace
+
+std::string json_of(const report& all) {
+    nlohmann::json value = all;
+    shorten(value);
+    return value.dump() + "\n";
+}
+
+report report_of(const std::string& json) {
+    try {
+        const auto parsed = nlohmann::json::parse(json);
+        if (!parsed.contains("cells")) throw file_error("it is no report of compare");
+        return parsed.get<report>();
+    } catch (const nlohmann::json::exception& error) {
+        throw file_error(fmt::format("it is no report of compare: {}", error.what()));
+    }
+}
+
+std::string read_text(const std::string& path) {
+    std::ifstream file(path);
+    if (!file) throw file_error(fmt::format("{}: {}", path, std::strerror(errno)));
+    std::ostringstream text;
+    text << file.rdbuf();
+    return text.str();
+}
+
+report read_json(const std::string& path) {
+    const std::string text = read_text(path);
+    try {
+        return report_of(text);
+    } catch (const file_error& error) {
+        throw file_error(fmt::format("{}: {}", path, error.what()));
+    }
+}
+
+void write_text(const std::string& text, const std::string& path) {
+    std::ofstream file(path, std::ios::trunc);
+    file << text << std::flush;
+    if (!file) throw file_error(fmt::format("{}: {}", path, std::strerror(errno)));
+}
+
+void put_into(const std::string& text, const std::string& path) {
+    std::string all = read_text(path);
+    const std::size_t begin = all.find(begin_mark);
+    const std::size_t end = all.find(end_mark);
+    if (begin == std::string::npos || end == std::string::npos || end < begin)
+        throw file_error(
+            fmt::format("{}: it has no lines `{}` and `{}`", path, begin_mark, end_mark));
+    const std::size_t from = begin + begin_mark.size();
+    all.replace(from, end - from, "\n\n" + text + "\n");
+    write_text(all, path);
+}
+
+void write_json(const report& all, const std::string& path) { write_text(json_of(all), path); }
+
+std::string csv_of(const report& all) {
+    // The columns are the members of a run, in the order of the JSON file's names.
+    const nlohmann::json members = run_result();
+    std::string text = "regime,cell,traffic,connections,active,size,pipeline,offered,server,"
+                       "backend,kind";
+    for (const auto& member : members.items()) text.append(",").append(member.key());
+    text += '\n';
+    for (const cell& c : all.cells)
+        for (const row& r : c.rows)
+            for (const run_result& run : r.runs) {
+                text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}", all.regime, c.name,
+                                    c.traffic, c.connections, c.active, c.size, c.pipeline, c.rate,
+                                    r.server, r.backend, r.kind);
+                const nlohmann::json values = run;
+                for (const auto& member : values.items())
+                    text.append(",").append(member.value().is_null() ? "" : member.value().dump());
+                text += '\n';
+            }
+    return text;
+}
+
+load_answer load_answer_of(const std::string& json) {
+    try {
+        const auto parsed = nlohmann::json::parse(json);
+        load_answer a;
+        const auto take = [](const nlohmann::json& from, const char* key, double& into) {
+            into = from.value(key, 0.0);
+        };
+        take(parsed, "seconds", a.seconds);
+        take(parsed, "messages", a.messages);
+        take(parsed, "rate", a.rate);
+        take(parsed, "mb_per_second", a.mb_per_second);
+        take(parsed, "p50_us", a.p50_us);
+        take(parsed, "p90_us", a.p90_us);
+        take(parsed, "p99_us", a.p99_us);
+        take(parsed, "p99_9_us", a.p99_9_us);
+        take(parsed, "max_us", a.max_us);
+        take(parsed, "late_p99_us", a.late_p99_us);
+        take(parsed, "connected", a.connected);
+        take(parsed, "client_cpu_ns", a.client_cpu_ns);
+        take(parsed, "client_wait_ns", a.client_wait_ns);
+        take(parsed, "errors", a.errors);
+        take(parsed, "mismatches", a.mismatches);
+        take(parsed, "counted_calls", a.counted_calls);
+        take(parsed, "counted_messages", a.counted_messages);
+        a.trouble = parsed.value("trouble", "");
+        const auto server = parsed.value("server", nlohmann::json::object());
+        take(server, "cpu_ns", a.server.cpu_ns);
+        take(server, "user_ticks", a.server.user_ticks);
+        take(server, "system_ticks", a.server.system_ticks);
+        take(server, "voluntary", a.server.voluntary);
+        take(server, "involuntary", a.server.involuntary);
+        take(server, "wait_ns", a.server.wait_ns);
+        take(server, "stolen_ticks", a.server.stolen_ticks);
+        take(server, "rss_fresh", a.server.rss_fresh);
+        take(server, "rss", a.server.rss);
+        return a;
+    } catch (const nlohmann::json::exception&) {
+        throw file_error("its answer is not JSON");
+    }
+}
+
+namespace {
+template <class T>
+std::vector<T> list_of(const std::string& json) {
+    try {
+        return nlohmann::json::parse(json).get<std::vector<T>>();
+    } catch (const nlohmann::json::exception&) {
+        throw file_error("its answer is not JSON");
+    }
+}
+}  // namespace
+
+std::vector<micro_result> micro_of(const std::string& json) { return list_of<micro_result>(json); }
+std::vector<instruction_result> instructions_of(const std::string& json) {
+    return list_of<instruction_result>(json);
+}
+
+}  // namespace bench

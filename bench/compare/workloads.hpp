@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include "model.hpp"
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace bench {
+
+/// How much time is to be spent.
+enum class level : unsigned { quick, standard, full };
+[[nodiscard]] std::string_view to_string(level l) noexcept;
+
+struct workload {
+    std::string name;     ///< `echo/64x16K`: connections by size
+    std::string traffic;  ///< what load is told
+    unsigned connections;
+    std::uint64_t size;
+    unsigned pipeline = 1;
+    unsigned active = 0;     ///< 0: all
+    std::uint64_t rate = 0;  ///< 0: a closed loop
+    level least = level::full;
+    bool ablates = false;  ///< the techniques are switched off here, in the standard level too
+};
+
+/// Every cell there is.
+[[nodiscard]] std::vector<workload> all_workloads();
+
+/// True when one of the patterns (shell's, separated by commas) matches; none matches all.
+[[nodiscard]] bool matches(std::string_view patterns, std::string_view name);
+
+}  // namespace bench

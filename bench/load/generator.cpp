@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "generator.hpp"
+
+#include "../source_block.h"
+
+#include <fmt/format.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+
+namespace bench {
+
+namespace {
+
+constexpr std::size_t room_size = 256 * 1024;
+constexpr std::size_t open_loop_depth = 1024;
+constexpr std::uint64_t spin_below_ns = 100'000;  // a sleep's end is not known better than that
+constexpr std::uint64_t longest_sleep_ns = 50'000'000;
+constexpr unsigned sources = 250;  // addresses of 127/8: each has its own ports for TIME_WAIT
+
+std::uint64_t now_ns() {
+    timespec now{};
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return static_cast<std::uint64_t>(now.tv_sec) * 1'000'000'000 +
+           static_cast<std::uint64_t>(now.tv_nsec);
+}
+
+}  // namespace
+
+generator::generator(const load_settings& set)
+    : set_(set),
+      kind_(static_cast<traffic>(set.kind)),
+      depth_(set.rate > 0 ? open_loop_depth : set.pipeline),
+      since_(set.connections * depth_),
+      connections_(set.connections),
+      room_(static_cast<std::byte*>(std::aligned_alloc(4096, room_size)), std::free),
+      epoll_(epoll_create1(EPOLL_CLOEXEC)) {
+    const unsigned active = set_.active == 0 ? set_.connections : set_.active;
+    const unsigned stride = set_.connections / active;
+    for (std::size_t n = 0; n < connections_.size(); ++n) {
+        connection& c = connections_[n];
+        c.number = n;
+        c.start = samples::pattern::start_of(n);
+        c.active = n % stride == 0 && talking_.size() < active;
+        if (c.active) talking_.push_back(&c);
+    }
+    if (kind_ == traffic::source) {
+        block_.resize(std::size_t{2} * source_block_size);
+        fill_source_block(block_.data());
+        std::memcpy(block_.data() + source_block_size, block_.data(), source_block_size);
+    }
+    prctl(PR_SET_TIMERSLACK, 1, 0, 0, 0);
+}
+
+generator::~generator() {
+    for (connection& c : connections_)
+        if (c.fd >= 0) ::close(c.fd);
+    ::close(epoll_);
+}
+
+load_result generator::run() {
+    result_.fresh = sample_process(static_cast<pid_t>(set_.watched));
+    if (!connect_all()) return std::move(result_);
+    last_progress_ = now_ns();
+    phase_end_ = last_progress_ + set_.warmup_ns;
+    rate_begin_ = last_progress_;
+    begin_all();
+    while (open_ > 0 && !failed_) turn();
+    return std::move(result_);
+}
+
+// --- connections
+// ----------------------------------------------------------------------------------
+
+bool generator::connect_all() {
+    for (connection& c : connections_) {
+        if (!open(c, true)) return false;
+        ++result_.connected;
+    }
+    return true;
+}
+
+/// With `wait` the connection is there at the end; without, what is sent first may have to wait.
+bool generator::open(connection& c, bool wait) {
+    const int one = 1;
+    c.fd = socket(set_.server.family(), SOCK_STREAM | SOCK_CLOEXEC | (wait ? 0 : SOCK_NONBLOCK), 0);
+    if (c.fd < 0) return fail(c, "socket", errno), false;
+    setsockopt(c.fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    if (kind_ == traffic::churn && set_.server.is_v4()) {
+        sockaddr_in from{};
+        from.sin_family = AF_INET;
+        from.sin_addr.s_addr = htonl(INADDR_LOOPBACK + 1 + sources_++ % sources);
+        setsockopt(c.fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+        if (bind(c.fd, reinterpret_cast<sockaddr*>(&from), sizeof from) != 0)
+            return fail(c, "bind", errno), false;
+    }
+    const auto* address = static_cast<const sockaddr*>(set_.server.data());
+    if (connect(c.fd, address, set_.server.size()) != 0 && errno != EINPROGRESS)
+        return fail(c, "connect", errno), false;
+    epoll_event event{};
+    event.events = EPOLLIN;
+    event.data.ptr = &c;
+    if (epoll_ctl(epoll_, EPOLL_CTL_ADD, c.fd, &event) != 0)
+        return fail(c, "epoll_ctl", errno), false;
+    c.awaits_room = false;
+    ++open_;
+    return true;
+}
+
+void generator::close(connection& c) {
+    ::close(c.fd);  // and out of the epoll set with it
+    c.fd = -1;
+    --open_;
+}
+
+void generator::begin_all() {
+    const std::uint64_t now = now_ns();
+    for (connection& c : connections_) {
+        switch (kind_) {
+            case traffic::echo:
+                // Who stays idle later says one word first: only then has the server seen it.
+                if (c.active && set_.rate == 0)
+                    refill(c, now);
+                else
+                    begin(c, now);
+                flush(c);
+                break;
+            case traffic::churn:
+                begin(c, now);
+                flush(c);
+                break;
+            case traffic::sink: stream(c); break;
+            case traffic::source: break;
+        }
+        if (failed_) return;
+    }
+    rate_begin_ = now_ns();
+}
+
+// --- the loop
+// -------------------------------------------------------------------------------------
+
+void generator::turn() {
+    static std::array<epoll_event, 1024> events;
+    const std::uint64_t before = now_ns();
+    const std::int64_t sleep = time_to_sleep(before);
+    const timespec limit{.tv_sec = 0, .tv_nsec = sleep};
+    const int count =
+        epoll_pwait2(epoll_, events.data(), static_cast<int>(events.size()), &limit, nullptr);
+    for (int i = 0; i < count && !failed_; ++i) {
+        const epoll_event& event = events[static_cast<std::size_t>(i)];
+        on_event(*static_cast<connection*>(event.data.ptr), event.events);
+    }
+    const std::uint64_t now = now_ns();
+    if (count > 0) last_progress_ = now;
+    if (now - last_progress_ > set_.patience_ns) {
+        result_.trouble = fmt::format("nothing came for {} s with {} connections open",
+                                      set_.patience_ns / 1'000'000'000, open_);
+        ++result_.errors;
+        failed_ = true;
+    }
+    if (set_.rate > 0 && sending()) send_due(now);
+    if (sending() && now >= phase_end_) next_phase(now);
+}
+
+std::int64_t generator::time_to_sleep(std::uint64_t now) const {
+    std::uint64_t until = now + longest_sleep_ns;
+    if (sending()) until = std::min(until, phase_end_);
+    if (set_.rate > 0 && sending()) until = std::min(until, intended(rate_next_));
+    if (until <= now + spin_below_ns) return 0;
+    return static_cast<std::int64_t>(until - now - spin_below_ns / 2);
+}
+
+std::uint64_t generator::intended(std::uint64_t message) const noexcept {
+    return rate_begin_ + static_cast<std::uint64_t>(static_cast<double>(message) * 1e9 /
+                                                    static_cast<double>(set_.rate));
+}
+
+/// Every message whose time has come goes out, whether or not earlier ones have been answered.
+void generator::send_due(std::uint64_t now) {
+    for (; intended(rate_next_) <= now && !failed_; ++rate_next_) {
+        connection& c = *talking_[rate_next_ % talking_.size()];
+        if (c.begun - c.echoed == depth_) return;  // its time does not change, so it counts as late
+        const std::uint64_t time = intended(rate_next_);
+        if (phase_ == phase::measuring) result_.lateness.record(now - time);
+        begin(c, time);
+        flush(c);
+        now = now_ns();
+    }
+}
+
+void generator::next_phase(std::uint64_t now) {
+    const auto server = static_cast<pid_t>(set_.watched);
+    switch (phase_) {
+        case phase::warming:
+            phase_ = phase::measuring;
+            stolen_begin_ = stolen_ticks(static_cast<int>(set_.watched_cpu));
+            result_.begin = sample_process(server);
+            own_begin_ = sample_process(getpid());
+            window_begin_ = now_ns();
+            phase_end_ = window_end_ = window_begin_ + set_.window_ns;
+            return;
+        case phase::measuring:
+            result_.window_ns = now - window_begin_;
+            result_.end = sample_process(server);
+            note_own_use();
+            result_.stolen_ticks = stolen_ticks(static_cast<int>(set_.watched_cpu)) - stolen_begin_;
+            phase_ = phase::counting;
+            phase_end_ = now_ns() + set_.count_ns;
+            if (set_.count_ns > 0 && set_.tracepoint != 0) {
+                counter_ = std::make_unique<syscall_counter>(server, set_.tracepoint);
+                calls_begin_ = counter_->count();
+            }
+            return;
+        case phase::counting:
+            if (counter_ && counter_->works())
+                result_.counted_calls = counter_->count() - calls_begin_;
+            counter_.reset();
+            phase_ = phase::draining;
+            for (connection& c : connections_)
+                if (c.fd >= 0) drain(c);
+            return;
+        case phase::draining: return;
+    }
+}
+
+void generator::note_own_use() {
+    const process_sample own = sample_process(getpid());
+    result_.own_cpu_ns = own.cpu_ns - own_begin_.cpu_ns;
+    result_.own_wait_ns = own.wait_ns - own_begin_.wait_ns;
+}
+
+/// The connection ends as soon as nothing is on its way any more.
+void generator::drain(connection& c) {
+    if (c.closing) return;
+    switch (kind_) {
+        case traffic::churn: break;
+        case traffic::source: close(c); break;
+        case traffic::echo:
+        case traffic::sink:
+            if (c.sent < c.due || (kind_ == traffic::echo && c.echoed < c.begun)) return;
+            c.closing = true;
+            await_room(c, false);
+            c.received = kind_ == traffic::sink ? 0 : c.received;
+            shutdown(c.fd, SHUT_WR);
+            break;
+    }
+}
+
+// --- events
+// ---------------------------------------------------------------------------------------
+
+void generator::on_event(connection& c, std::uint32_t events) {
+    if (c.fd < 0) return;
+    if ((events & EPOLLOUT) != 0) {
+        if (kind_ == traffic::sink)
+            stream(c);
+        else
+            flush(c);
+    }
+    if ((events & (EPOLLIN | EPOLLHUP | EPOLLERR)) != 0 && !failed_) on_readable(c);
+}
+
+void generator::on_readable(connection& c) {
+    const ssize_t got = recv(c.fd, room_.get(), room_size, MSG_DONTWAIT);
+    if (got < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (got < 0) return fail(c, "receive", errno);
+    if (got == 0) return on_end(c);
+    const auto size = static_cast<std::size_t>(got);
+    switch (kind_) {
+        case traffic::echo:
+        case traffic::churn: take_echo(c, size); break;
+        case traffic::sink: take_count(c, size); break;
+        case traffic::source: take_source(c, size); break;
+    }
+}
+
+void generator::on_end(connection& c) {
+    const std::uint64_t count_size = kind_ == traffic::sink ? sizeof c.sent : c.received;
+    if (!c.closing || c.received != count_size) return fail(c, "the server ended it early", 0);
+    close(c);
+}
+
+void generator::take_echo(connection& c, std::size_t got) {
+    const auto want = bytes_.at(c.start + c.received, got);
+    if (c.received + got > c.sent || std::memcmp(room_.get(), want.data(), got) != 0) {
+        const auto wrong = std::mismatch(want.begin(), want.end(), room_.get()).first;
+        return mismatch(c, c.received + static_cast<std::uint64_t>(wrong - want.begin()));
+    }
+    c.received += got;
+    const std::uint64_t whole = c.received / set_.size;
+    if (whole == c.echoed) return;
+    const std::uint64_t now = now_ns();
+    while (c.echoed < whole) complete(c, now);
+    if (kind_ == traffic::churn) {
+        close(c);
+        if (!sending()) return;
+        c.begun = c.echoed = c.due = c.sent = c.received = 0;
+        const std::uint64_t opened = now_ns();
+        if (!open(c, false)) return;
+        begin(c, opened);
+        flush(c);
+    } else if (sending()) {
+        if (!c.active || set_.rate > 0) return;
+        refill(c, now);
+        flush(c);
+    } else {
+        drain(c);
+    }
+}
+
+void generator::complete(connection& c, std::uint64_t now) {
+    const std::uint64_t began = since(c, c.echoed);
+    ++c.echoed;
+    if (phase_ == phase::measuring) ++result_.messages;
+    if (phase_ == phase::counting) ++result_.counted_messages;
+    // With a rate, whatever was due in the window counts, however late it comes.
+    const bool counts =
+        set_.rate > 0 ? began >= window_begin_ && began < window_end_ : phase_ == phase::measuring;
+    if (counts && phase_ != phase::warming) result_.latency.record(now - began);
+}
+
+void generator::take_source(connection& c, std::size_t got) {
+    for (std::size_t done = 0; done < got;) {
+        const std::size_t at = c.received % source_block_size;
+        const std::size_t piece = std::min<std::size_t>(got - done, source_block_size);
+        if (std::memcmp(room_.get() + done, block_.data() + at, piece) != 0)
+            return mismatch(c, c.received);
+        c.received += piece;
+        done += piece;
+    }
+    count_bytes(got);
+}
+
+void generator::take_count(connection& c, std::size_t got) {
+    std::uint64_t said = 0;
+    if (!c.closing || got != sizeof said) return fail(c, "the server sent what is no count", 0);
+    std::memcpy(&said, room_.get(), sizeof said);
+    c.received = got;
+    if (said != c.sent) mismatch(c, said);
+}
+
+void generator::count_bytes(std::uint64_t bytes) {
+    partial_ += bytes;
+    const std::uint64_t whole = partial_ / set_.size;
+    partial_ -= whole * set_.size;
+    if (phase_ == phase::measuring) result_.messages += whole;
+    if (phase_ == phase::counting) result_.counted_messages += whole;
+}
+
+// --- sending
+// --------------------------------------------------------------------------------------
+
+void generator::begin(connection& c, std::uint64_t time) {
+    since(c, c.begun) = time;
+    ++c.begun;
+    c.due += set_.size;
+}
+
+void generator::refill(connection& c, std::uint64_t now) {
+    while (c.begun - c.echoed < depth_) begin(c, now);
+}
+
+void generator::flush(connection& c) {
+    while (c.sent < c.due) {
+        const auto piece = bytes_.at(c.start + c.sent, c.due - c.sent);
+        const ssize_t sent = send(c.fd, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+        if (sent < 0) {
+            if (errno != EAGAIN && errno != EINTR) return fail(c, "send", errno);
+            break;
+        }
+        c.sent += static_cast<std::uint64_t>(sent);
+        if (static_cast<std::size_t>(sent) < piece.size()) break;
+    }
+    await_room(c, c.sent < c.due);
+}
+
+/// One piece an event, so that all connections move at the same pace.
+void generator::stream(connection& c) {
+    if (!sending()) return drain(c);
+    const auto piece = bytes_.at(c.start + c.sent, std::max<std::size_t>(set_.size, 65536));
+    const ssize_t sent = send(c.fd, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent < 0 && errno != EAGAIN && errno != EINTR) return fail(c, "send", errno);
+    if (sent > 0) {
+        c.sent += static_cast<std::uint64_t>(sent);
+        c.due = c.sent;
+        count_bytes(static_cast<std::uint64_t>(sent));
+    }
+    await_room(c, true);
+}
+
+void generator::await_room(connection& c, bool wanted) {
+    if (c.awaits_room == wanted) return;
+    c.awaits_room = wanted;
+    epoll_event event{};
+    event.events = EPOLLIN | (wanted ? static_cast<std::uint32_t>(EPOLLOUT) : 0U);
+    event.data.ptr = &c;
+    epoll_ctl(epoll_, EPOLL_CTL_MOD, c.fd, &event);
+}
+
+// --- troubles
+// -------------------------------------------------------------------------------------
+
+void generator::fail(connection& c, const char* what, int error) {
+    failed_ = true;
+    ++result_.errors;
+    result_.trouble =
+        error == 0 ? fmt::format("connection {}: {}", c.number, what)
+                   : fmt::format("connection {}: {}: {}", c.number, what, std::strerror(error));
+}
+
+void generator::mismatch(connection& c, std::uint64_t at) {
+    failed_ = true;
+    ++result_.mismatches;
+    result_.trouble =
+        kind_ == traffic::sink
+            ? fmt::format("connection {}: {} bytes were sent, the server counted {}", c.number,
+                          c.sent, at)
+            : fmt::format("connection {}: byte {} is not what was sent", c.number, at);
+}
+
+}  // namespace bench

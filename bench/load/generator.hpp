@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+#pragma once
+
+#include "../../samples/common/histogram.hpp"
+#include "../../samples/common/pattern.hpp"
+#include "process_watch.hpp"
+
+#include <ringlet/base/address.hpp>
+
+#include <sys/types.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace bench {
+
+enum class traffic : unsigned {
+    echo,    ///< messages go out, and come back
+    churn,   ///< connect, one message there and back, close
+    sink,    ///< bytes go out as fast as they are taken; at the end the server says how many
+    source,  ///< the server's bytes come in as fast as they can
+};
+
+struct load_settings {
+    ringlet::address server = ringlet::address::loopback_v4(7000);
+    unsigned kind = 0;  ///< a `traffic`
+    unsigned connections = 64;
+    unsigned active = 0;  ///< of them, how many talk; 0: all
+    std::size_t size = 64;
+    unsigned pipeline = 1;   ///< messages on their way per connection
+    std::uint64_t rate = 0;  ///< messages a second over all, whatever comes back; 0: closed loop
+    std::uint64_t warmup_ns = 100'000'000;
+    std::uint64_t window_ns = 1'000'000'000;
+    std::uint64_t count_ns = 0;  ///< afterwards, to count system calls; 0: not
+    std::uint64_t patience_ns = 10'000'000'000;
+    unsigned watched = 0;  ///< the server's pid; 0: nobody is watched
+    unsigned watched_cpu = 0;
+    std::uint64_t tracepoint = 0;  ///< of raw_syscalls:sys_enter
+};
+
+struct load_result {
+    samples::histogram latency;   ///< ns; from the intended time when there is a rate
+    samples::histogram lateness;  ///< ns; how late the generator itself was, when there is a rate
+    std::uint64_t messages = 0;   ///< of the window; of `size` bytes, or connections of a churn
+    std::uint64_t window_ns = 0;
+    std::uint64_t own_cpu_ns = 0;
+    std::uint64_t own_wait_ns = 0;  ///< it could run and did not
+    std::uint64_t connected = 0;
+    process_sample fresh;  ///< before the first connection
+    process_sample begin;  ///< the window's
+    process_sample end;
+    std::uint64_t stolen_ticks = 0;
+    std::optional<std::uint64_t> counted_calls;
+    std::uint64_t counted_messages = 0;
+    std::uint64_t errors = 0;
+    std::uint64_t mismatches = 0;
+    std::string trouble;  ///< the first of them
+};
+
+/// One thread on plain epoll: it stands on no library, ours among them, so that a server under
+/// measurement is not loaded by itself. Ends with its first error.
+class generator {
+public:
+    explicit generator(const load_settings& set);
+    ~generator();
+    generator(const generator&) = delete;
+    generator& operator=(const generator&) = delete;
+
+    [[nodiscard]] load_result run();
+
+private:
+    struct connection {
+        std::size_t start = 0;  ///< where in the pattern its stream begins
+        std::size_t number = 0;
+        int fd = -1;
+        bool active = true;
+        bool awaits_room = false;  ///< EPOLLOUT is asked for
+        bool closing = false;
+        std::uint64_t begun = 0;  ///< messages
+        std::uint64_t echoed = 0;
+        std::uint64_t due = 0;  ///< bytes to be sent, over all time
+        std::uint64_t sent = 0;
+        std::uint64_t received = 0;
+    };
+    enum class phase { warming, measuring, counting, draining };
+
+    [[nodiscard]] bool connect_all();
+    [[nodiscard]] bool open(connection& c, bool wait);
+    void close(connection& c);
+    void begin_all();
+    void turn();
+    void on_event(connection& c, std::uint32_t events);
+    void on_readable(connection& c);
+    void on_end(connection& c);
+    void begin(connection& c, std::uint64_t since);
+    void refill(connection& c, std::uint64_t now);
+    void flush(connection& c);
+    void stream(connection& c);
+    void await_room(connection& c, bool wanted);
+    void take_echo(connection& c, std::size_t got);
+    void take_source(connection& c, std::size_t got);
+    void take_count(connection& c, std::size_t got);
+    void complete(connection& c, std::uint64_t now);
+    void send_due(std::uint64_t now);
+    void next_phase(std::uint64_t now);
+    void note_own_use();
+    void drain(connection& c);
+    void count_bytes(std::uint64_t bytes);
+    void fail(connection& c, const char* what, int error);
+    void mismatch(connection& c, std::uint64_t at);
+    [[nodiscard]] std::int64_t time_to_sleep(std::uint64_t now) const;
+    [[nodiscard]] bool sending() const noexcept { return phase_ != phase::draining; }
+    [[nodiscard]] std::uint64_t intended(std::uint64_t message) const noexcept;
+    [[nodiscard]] std::uint64_t& since(connection& c, std::uint64_t message) noexcept {
+        return since_[c.number * depth_ + message % depth_];
+    }
+
+    const load_settings set_;
+    const traffic kind_;
+    const samples::pattern bytes_;
+    std::vector<unsigned char> block_;  // two of the source's blocks
+    load_result result_;
+    std::size_t depth_;
+    std::vector<std::uint64_t> since_;
+    std::vector<connection> connections_;
+    std::vector<connection*> talking_;
+    std::unique_ptr<std::byte, void (*)(void*)> room_;
+    std::unique_ptr<syscall_counter> counter_;
+    int epoll_ = -1;
+    std::size_t open_ = 0;
+    phase phase_ = phase::warming;
+    std::uint64_t phase_end_ = 0;
+    std::uint64_t window_begin_ = 0;
+    std::uint64_t window_end_ = 0;
+    process_sample own_begin_;
+    std::uint64_t stolen_begin_ = 0;
+    std::uint64_t rate_begin_ = 0;
+    std::uint64_t rate_next_ = 0;
+    std::uint64_t last_progress_ = 0;
+    std::uint64_t partial_ = 0;  // bytes of a stream that are no whole message yet
+    std::uint64_t calls_begin_ = 0;
+    std::uint32_t sources_ = 0;
+    bool failed_ = false;
+};
+
+}  // namespace bench

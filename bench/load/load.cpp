@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+/// The load of every comparison: one thread, plain epoll, every byte verified, and the server's
+/// use of the machine read at both ends of the measured window. One line of JSON on stdout.
+
+#include "../../samples/common/options.hpp"
+#include "generator.hpp"
+
+#include <fmt/format.h>
+#include <sys/resource.h>
+
+#include <chrono>
+#include <string>
+
+namespace {
+
+using namespace std::chrono_literals;
+using bench::load_result;
+using bench::load_settings;
+using bench::process_sample;
+
+constexpr std::uint64_t spare_files = 32;
+
+std::string json_of(const samples::histogram& h) {
+    const auto us = [&h](double percent) {
+        return static_cast<double>(h.percentile(percent)) / 1e3;
+    };
+    return fmt::format("\"p50_us\": {:.3f}, \"p90_us\": {:.3f}, \"p99_us\": {:.3f}, "
+                       "\"p99_9_us\": {:.3f}, \"max_us\": {:.3f}",
+                       us(50), us(90), us(99), us(99.9), us(100));
+}
+
+/// Text as a JSON string: what may be in a trouble is ASCII without control characters.
+std::string quoted(const std::string& text) {
+    std::string out = "\"";
+    for (const char letter : text) {
+        if (letter == '"' || letter == '\\') out += '\\';
+        out += letter;
+    }
+    return out + '"';
+}
+
+std::string server_json(const load_result& r) {
+    const process_sample& a = r.begin;
+    const process_sample& b = r.end;
+    return fmt::format("{{\"cpu_ns\": {}, \"user_ticks\": {}, \"system_ticks\": {}, "
+                       "\"voluntary\": {}, \"involuntary\": {}, \"wait_ns\": {}, "
+                       "\"stolen_ticks\": {}, \"rss_fresh\": {}, \"rss\": {}}}",
+                       b.cpu_ns - a.cpu_ns, b.user_ticks - a.user_ticks,
+                       b.system_ticks - a.system_ticks, b.voluntary - a.voluntary,
+                       b.involuntary - a.involuntary, b.wait_ns - a.wait_ns, r.stolen_ticks,
+                       r.fresh.rss_bytes, b.rss_bytes);
+}
+
+void print_json(const load_settings& set, const load_result& r) {
+    const double seconds = static_cast<double>(r.window_ns) / 1e9;
+    const double rate = seconds > 0 ? static_cast<double>(r.messages) / seconds : 0;
+    std::string text = fmt::format(
+        "{{\"connected\": {}, \"seconds\": {:.6f}, \"messages\": {}, \"rate\": {:.1f}, "
+        "\"mb_per_second\": {:.3f}, {}, \"client_cpu_ns\": {}, \"client_wait_ns\": {}",
+        r.connected, seconds, r.messages, rate, rate * static_cast<double>(set.size) / 1e6,
+        json_of(r.latency), r.own_cpu_ns, r.own_wait_ns);
+    if (set.rate > 0)
+        text += fmt::format(", \"late_p99_us\": {:.3f}",
+                            static_cast<double>(r.lateness.percentile(99)) / 1e3);
+    if (set.watched != 0) text += fmt::format(", \"server\": {}", server_json(r));
+    if (r.counted_calls)
+        text += fmt::format(", \"counted_calls\": {}, \"counted_messages\": {}", *r.counted_calls,
+                            r.counted_messages);
+    fmt::print("{}, \"errors\": {}, \"mismatches\": {}, \"trouble\": {}}}\n", text, r.errors,
+               r.mismatches, quoted(r.trouble));
+}
+
+/// As many descriptors as there may be; refuses what cannot work.
+void raise_file_limit(const samples::command_line& line, const load_settings& set) {
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    setrlimit(RLIMIT_NOFILE, &files);
+    if (files.rlim_max < set.connections + spare_files)
+        line.refuse(fmt::format("--connections `{}`: the limit of open files is {}; raise it with "
+                                "`ulimit -Hn {}`, as root",
+                                set.connections, files.rlim_max, set.connections + spare_files));
+}
+
+load_settings read_command_line(int argc, char** argv) {
+    load_settings set;
+    ringlet::nanoseconds warmup = 100ms;
+    ringlet::nanoseconds window = 1s;
+    ringlet::nanoseconds count = 0s;
+    ringlet::nanoseconds patience = 10s;
+    samples::command_line line("load", "Loads a server, verifies every byte, and watches it.");
+    line.address("connect", set.server, "the server (default 127.0.0.1:7000)");
+    line.choice("traffic", {"echo", "churn", "sink", "source"}, set.kind,
+                "what goes over the connections (default echo)");
+    line.number("connections", set.connections, 1, 1'000'000, "how many (default 64)");
+    line.number("active", set.active, 1, 1'000'000,
+                "of them those that talk, the rest is idle (default: all)");
+    line.bytes("size", set.size, 1, 64 << 20, "bytes of a message, up to 64M (default 64)");
+    line.number("pipeline", set.pipeline, 1, 65536,
+                "messages on their way per connection (default 1)");
+    line.number("rate", set.rate, 1, 100'000'000,
+                "messages a second over all connections, sent at their time whatever comes back; "
+                "latency counts from that time (default: a closed loop)");
+    line.seconds("warmup", warmup, 0, 1e6, "before the window (default 0.1)");
+    line.seconds("seconds", window, 0.001, 1e6, "the measured window (default 1)");
+    line.seconds("timeout", patience, 0.01, 1e6, "without any progress (default 10)");
+    line.number("watch", set.watched, 1, 1U << 30, "the server's pid, to read what it uses");
+    line.number("watch-cpu", set.watched_cpu, 0, 1U << 20, "its CPU, to read what is stolen");
+    line.seconds("count", count, 0, 1e6,
+                 "after the window, to count the server's system calls (default 0: not)");
+    line.number("tracepoint", set.tracepoint, 1, 1U << 30,
+                "for --count: the id of raw_syscalls/sys_enter, from tracefs");
+    line.parse(argc, argv);
+    set.warmup_ns = static_cast<std::uint64_t>(warmup.count());
+    set.window_ns = static_cast<std::uint64_t>(window.count());
+    set.count_ns = static_cast<std::uint64_t>(count.count());
+    set.patience_ns = static_cast<std::uint64_t>(patience.count());
+    if (set.active > set.connections)
+        line.refuse(fmt::format("--active `{}`: there are only {} connections", set.active,
+                                set.connections));
+    raise_file_limit(line, set);
+    return set;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+    const load_settings set = read_command_line(argc, argv);
+    const load_result result = bench::generator(set).run();
+    print_json(set, result);
+    return result.errors + result.mismatches == 0 ? 0 : 1;
+}

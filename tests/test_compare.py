@@ -1,0 +1,268 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+# Copyright (c) 2026 The ringlet authors
+"""Runs bench/compare in a small way: its files, its verdicts, its ends, and servers that lie.
+
+usage: test_compare.py FOLDER    (the build's bench folder)
+"""
+import contextlib
+import ctypes
+import json
+import os
+import pathlib
+import shutil
+import signal
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+
+LIBC = ctypes.CDLL(None)
+PR_SET_PDEATHSIG = 1
+LIMIT = 60  # seconds, for whatever should take one
+TINY = ("--rounds", "1", "--seconds", "0.05", "--retries", "0")
+ONE_CELL = ("--only", "echo/8x64", "--servers", "ringlet epoll,C epoll", *TINY)
+FOLDER = pathlib.Path()
+
+LIAR = """#!/usr/bin/env python3
+import socket
+door = socket.create_server(("127.0.0.1", 0))
+print(f"liar: listening on 127.0.0.1:{door.getsockname()[1]} backend=epoll", flush=True)
+peer, _ = door.accept()
+for turn in range(1000):
+    got = bytearray(peer.recv(65536))
+    if turn == 20:
+        ACTION
+    peer.sendall(got)
+"""
+
+
+class failure(Exception):
+    """What was expected and did not happen."""
+
+
+def expect(condition, text) -> None:
+    if not condition:
+        raise failure(text() if callable(text) else text)
+
+
+def wait_until(condition, text: str):
+    deadline = time.monotonic() + LIMIT
+    while not (value := condition()):
+        expect(time.monotonic() < deadline, f"not within {LIMIT} s: {text}")
+        time.sleep(0.01)
+    return value
+
+
+def die_with_parent() -> None:
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def start(*arguments, folder=None, **streams) -> subprocess.Popen:
+    program = (folder or FOLDER) / "compare"
+    return subprocess.Popen([program, *map(str, arguments)], stdin=subprocess.DEVNULL, text=True,
+                            preexec_fn=die_with_parent, **streams)
+
+
+def call(*arguments, folder=None):
+    """Runs it to its end: (exit code, stdout, stderr)."""
+    child = start(*arguments, folder=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        out, err = child.communicate(timeout=LIMIT)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        out, err = child.communicate()
+        raise failure(f"{arguments}: no end within {LIMIT} s; it said {out[-300:]}") from None
+    return child.returncode, out, err
+
+
+def measured(scratch: pathlib.Path, *more):
+    file = scratch / "report.json"
+    code, out, err = call(*ONE_CELL, "--json", file, *more)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    return json.loads(file.read_text()), out
+
+
+def parent_of(pid: int) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        text = pathlib.Path(f"/proc/{pid}/stat").read_text()
+        state, parent = text.rsplit(")", 1)[1].split()[:2]
+        return 0 if state == "Z" else int(parent)
+    return 0
+
+
+def children_of(pid: int) -> set[int]:
+    return {int(p.name) for p in pathlib.Path("/proc").iterdir()
+            if p.name.isdigit() and parent_of(int(p.name)) == pid}
+
+
+def is_alive(pid: int) -> bool:
+    return parent_of(pid) != 0
+
+
+# --- the cases ------------------------------------------------------------------------------------
+
+def test_a_cell_and_its_files(scratch):
+    table = scratch / "report.csv"
+    report, out = measured(scratch, "--csv", table)
+    expect("echo/8x64" in out and "ringlet epoll" in out, lambda: f"no table: {out}")
+    for word in ("kernel", "CPU", "ring", "mitigations", "limits", "regime"):
+        expect(any(f["name"] == word for f in report["facts"]) or word == "regime", f"no {word}")
+    rows = report["cells"][0]["rows"]
+    expect([r["server"] for r in rows] == ["ringlet epoll", "C epoll"], lambda: f"{rows}")
+    for row in rows:
+        run = row["runs"][0]
+        expect(run["messages"] > 0 and run["cpu_us"] > 0 and run["p50_us"] > 0, lambda: f"{run}")
+        expect(run["p50_us"] <= run["p99_us"] <= run["max_us"], lambda: f"{run}")
+    lines = table.read_text().splitlines()
+    expect(len(lines) == 3 and len({line.count(",") for line in lines}) == 1, lambda: f"{lines}")
+    code, out, _ = call("--render", scratch / "report.json")
+    expect(code == 0 and "**echo/8x64" in out and "| C epoll |" in out, lambda: f"{code}: {out}")
+    document = scratch / "document.md"
+    document.write_text("before\n<!-- report: begin -->\nold\n<!-- report: end -->\nafter\n")
+    for _ in range(2):
+        code, _, err = call("--render", scratch / "report.json", "--into", document)
+        text = document.read_text()
+        expect(code == 0 and text.startswith("before\n") and text.endswith("-->\nafter\n")
+               and "old" not in text and text.count("**echo/8x64") == 1, lambda: f"{err}{text}")
+
+
+def test_every_traffic(scratch):
+    file = scratch / "traffic.json"
+    cells = "churn/8x64,sink/8x64K,source/8x64K,open5k/64x64,pipe16/8x1K"
+    code, out, err = call("--only", cells, "--servers", "ringlet epoll,C epoll", *TINY, "--json",
+                          file)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    cells = json.loads(file.read_text())["cells"]
+    expect(len(cells) == 5, lambda: f"{[c['name'] for c in cells]}")
+    for cell in cells:
+        for row in cell["rows"]:
+            expect(row["runs"] and not row["failures"], lambda: f"{cell['name']}: {row}")
+
+
+def test_a_baseline(scratch):
+    report, _ = measured(scratch)
+    file = scratch / "baseline.json"
+
+    def with_baseline(factor: float):
+        changed = json.loads(json.dumps(report))
+        for row in changed["cells"][0]["rows"]:
+            if row["kind"] == "ours":
+                row["runs"][0]["cpu_us"] *= factor
+        file.write_text(json.dumps(changed))
+        return call(*ONE_CELL, "--baseline", file)
+
+    code, out, err = with_baseline(0.01)
+    expect(code == 1 and "REGRESSED" in out, lambda: f"slower: exit {code}: {out}{err}")
+    code, out, err = with_baseline(100)
+    expect(code == 0 and "REGRESSED" not in out, lambda: f"faster: exit {code}: {out}{err}")
+    code, _, err = call(*ONE_CELL, "--baseline", file, "--beside", "hog")
+    expect(code == 2 and "regimes" in err, lambda: f"other regime: exit {code}: {err}")
+
+
+def test_neighbours(scratch):
+    for name in ("hog", "compiler", "server"):
+        if name == "compiler" and shutil.which("c++") is None:
+            continue
+        report, _ = measured(scratch, "--beside", name)
+        expect(name in report["regime"], lambda: f"the regime is {report['regime']}")
+
+
+def test_bad_flags(_):
+    for arguments, word in ((("--only", "nothing/*"), "nothing/*"), (("--servers", "x"), "x"),
+                            (("--rounds", "0"), "rounds"), (("--plot", "a.txt"), "a.txt"),
+                            (("--quick", "--full"), "--full"), (("--beside", "cat"), "beside"),
+                            (("--baseline", "/nowhere.json"), "/nowhere.json"),
+                            (("--render", "/dev/null"), "/dev/null"),
+                            (("--json", "/nowhere/x.json"), "/nowhere/x.json"),
+                            (("--into", "x.md"), "--into"), (("--wat",), "--wat"),
+                            (("word",), "word")):
+        code, out, err = call(*arguments)
+        expect(code == 2 and err.count("\n") == 1 and word in err and not out,
+               lambda: f"{arguments}: exit {code}, stdout {out!r}, stderr {err!r}")
+
+
+def test_list(_):
+    code, out, _ = call("--list")
+    expect(code == 0 and "echo/4096x64" in out and "ringlet uring" in out,
+           lambda: f"{code}: {out}")
+
+
+def interrupt(scratch, which: signal.Signals):
+    file = scratch / f"{which.name}.json"
+    child = start("--only", "echo/*", "--rounds", "20", "--seconds", "0.5", "--json", file,
+                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    started = wait_until(lambda: len(both := children_of(child.pid)) >= 2 and both,
+                         "server and client")
+    child.send_signal(which)
+    out, _ = child.communicate(timeout=LIMIT)
+    wait_until(lambda: not any(map(is_alive, started)), f"{started} gone after {which.name}")
+    return child.returncode, out, file
+
+
+def test_interrupts(scratch):
+    for which in (signal.SIGINT, signal.SIGTERM):
+        code, out, file = interrupt(scratch, which)
+        expect(code == 130 and "interrupted" in out, lambda: f"exit {code}: {out}")
+        expect(json.loads(file.read_text())["interrupted"] is True, "the file does not say so")
+
+
+def test_killed(scratch):
+    code, _, _ = interrupt(scratch, signal.SIGKILL)
+    expect(code == -signal.SIGKILL, f"exit {code}")
+
+
+def with_false_twin(scratch, action: str) -> dict:
+    """The same programs, with a liar in the place of limit_epoll."""
+    folder = scratch / f"bench-{abs(hash(action))}"
+    folder.mkdir()
+    for name in ("compare", "load", "echo_bench", "limit_uring"):
+        shutil.copy2(FOLDER / name, folder / name)
+    liar = folder / "limit_epoll"
+    liar.write_text(LIAR.replace("ACTION", action))
+    liar.chmod(liar.stat().st_mode | stat.S_IXUSR)
+    file = folder / "report.json"
+    code, out, err = call("--only", "echo/1x64", "--servers", "C epoll,ringlet epoll", *TINY,
+                          "--json", file, folder=folder)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    rows = {r["server"]: r for r in json.loads(file.read_text())["cells"][0]["rows"]}
+    expect(rows["ringlet epoll"]["runs"], "the honest server was not measured")
+    expect(not rows["C epoll"]["runs"], "the false one has a figure")
+    return rows["C epoll"]["failures"][0]["why"]
+
+
+def test_a_server_that_lies(scratch):
+    why = with_false_twin(scratch, "got[10] ^= 1")
+    expect("wrong bytes" in why and "byte" in why, lambda: why)
+
+
+def test_a_server_that_dies(scratch):
+    why = with_false_twin(scratch, "raise SystemExit(3)")
+    expect("ended with 3" in why, lambda: why)
+
+
+def main() -> int:
+    global FOLDER
+    if len(sys.argv) != 2:
+        print(__doc__, file=sys.stderr)
+        return 2
+    FOLDER = pathlib.Path(sys.argv[1]).resolve()
+    failed = 0
+    tests = [(n, t) for n, t in globals().items() if n.startswith("test_")]
+    for name, test in tests:
+        began = time.monotonic()
+        with tempfile.TemporaryDirectory() as scratch:
+            try:
+                test(pathlib.Path(scratch))
+                verdict = "ok"
+            except failure as why:
+                verdict = f"FAILED: {why}"
+                failed += 1
+        print(f"{name} ({time.monotonic() - began:.1f} s): {verdict}", flush=True)
+    print(f"{len(tests) - failed} passed, {failed} failed")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "../bench/compare/plot.hpp"
+#include "../bench/compare/ratios.hpp"
+#include "../bench/compare/report_file.hpp"
+#include "../bench/compare/statistics.hpp"
+#include "../bench/compare/tables.hpp"
+#include "../bench/compare/workloads.hpp"
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace {
+
+bench::row row_of(std::string server, std::string backend, std::string kind,
+                  const std::vector<double>& cpu) {
+    bench::row r{std::move(server), std::move(backend), std::move(kind), {}, {}};
+    for (std::size_t i = 0; i < cpu.size(); ++i) {
+        bench::run_result run;
+        run.round = static_cast<unsigned>(i);
+        run.messages = 1;
+        run.cpu_us = cpu[i];
+        run.rate = 1000 / cpu[i];
+        r.runs.push_back(run);
+    }
+    return r;
+}
+
+/// Ours costs 1.5, 1.2 and 2 times the C server's, the machine being slower in the last round.
+bench::report sample() {
+    bench::report all;
+    all.regime = "quiet";
+    all.rounds = 3;
+    all.facts = {{"kernel", "a \"quoted\" one"}};
+    bench::cell c{"echo/64x64", "echo", 64, 0, 64, 1, 0, {}};
+    c.rows = {row_of("ringlet epoll", "epoll", "ours", {3, 6, 20}),
+              row_of("C epoll", "epoll", "C", {2, 5, 10}),
+              row_of("C uring", "io_uring", "C", {1, 1, 1}),
+              row_of("libuv", "epoll", "peer", {6, 12, 40})};
+    all.cells = {c};
+    c.name = "echo/8x64";
+    c.connections = 8;
+    all.cells.push_back(c);
+    return all;
+}
+
+}  // namespace
+
+TEST_CASE("compare: the median of an even number lies between the middle two") {
+    CHECK_FALSE(bench::spread_of({}));
+    const auto odd = bench::spread_of({3, 1, 2});
+    CHECK(odd->median == 2);
+    CHECK(odd->least == 1);
+    CHECK(odd->most == 3);
+    CHECK(bench::spread_of({4, 1, 2, 3})->median == 2.5);
+}
+
+TEST_CASE("compare: ratios are taken within a round, to the best rival of the same backend") {
+    const bench::report all = sample();
+    const bench::cell& c = all.cells[0];
+    const auto to_c = bench::to_c(c, c.rows[0]);
+    REQUIRE(to_c);
+    CHECK(to_c->median == doctest::Approx(1.5));
+    CHECK(to_c->least == doctest::Approx(1.2));
+    CHECK(to_c->most == doctest::Approx(2));
+    CHECK(bench::to_peer(c, c.rows[0])->median == doctest::Approx(0.5));
+    CHECK(bench::to_ours(c, c.rows[3])->median == doctest::Approx(2));
+    CHECK_FALSE(bench::to_c(c, c.rows[1]));
+    CHECK_FALSE(bench::to_ours(c, c.rows[2]));
+}
+
+TEST_CASE("compare: a round that a rival missed is left out") {
+    bench::report all = sample();
+    bench::cell& c = all.cells[0];
+    c.rows[1].runs.erase(c.rows[1].runs.begin());
+    CHECK(bench::to_c(c, c.rows[0])->median == doctest::Approx(1.6));
+}
+
+TEST_CASE("compare: losses are listed, the worst first") {
+    std::size_t compared = 0;
+    const auto lost = bench::losses_of(sample(), compared);
+    CHECK(compared == 4);
+    REQUIRE(lost.size() == 2);
+    CHECK(lost[0].against == "C epoll");
+    CHECK(lost[0].ratio.median == doctest::Approx(1.5));
+}
+
+TEST_CASE("compare: a regression is relative to the yardstick, not to the clock") {
+    const bench::report before = sample();
+    bench::report now = sample();
+    for (bench::cell& c : now.cells)
+        for (bench::row& r : c.rows)
+            for (bench::run_result& run : r.runs) run.cpu_us *= 3;  // a slower machine
+    for (const bench::change& c : bench::changes_since(before, now, 1.1)) {
+        CHECK(c.relative);
+        CHECK(c.ratio == doctest::Approx(1));
+        CHECK_FALSE(c.regressed);
+    }
+    for (bench::run_result& run : now.cells[0].rows[0].runs) run.cpu_us *= 1.5;
+    const auto changes = bench::changes_since(before, now, 1.1);
+    REQUIRE(changes.size() == 2);
+    CHECK(changes[0].regressed);
+    CHECK(changes[0].ratio == doctest::Approx(1.5));
+    CHECK_FALSE(changes[1].regressed);
+}
+
+TEST_CASE("compare: a report survives its file") {
+    bench::report all = sample();
+    all.cells[0].rows[0].runs[0].calls = 2.5;
+    all.cells[0].rows[0].failures = {{1, "why \\ not"}};
+    all.micro = {{"nop", "ns", 1, 2, 3, ""}};
+    all.instructions = {{"libuv", 300}};
+    const std::string json = bench::json_of(all);
+    const bench::report back = bench::report_of(json);
+    CHECK(bench::json_of(back) == json);
+    CHECK(back.facts[0].value == "a \"quoted\" one");
+    CHECK(*back.cells[0].rows[0].runs[0].calls == 2.5);
+    CHECK_FALSE(back.cells[0].rows[0].runs[1].calls);
+    CHECK(bench::markdown_of(back).find("LOSES to C") != std::string::npos);
+}
+
+TEST_CASE("compare: what is no report is refused") {
+    CHECK_THROWS_AS(static_cast<void>(bench::report_of("")), bench::file_error);
+    CHECK_THROWS_AS(static_cast<void>(bench::report_of("{}")), bench::file_error);
+    CHECK_THROWS_AS(static_cast<void>(bench::report_of("{\"cells\": 1}")), bench::file_error);
+    CHECK_THROWS_AS(static_cast<void>(bench::read_json("/nowhere")), bench::file_error);
+    CHECK_THROWS_AS(static_cast<void>(bench::load_answer_of("no")), bench::file_error);
+}
+
+TEST_CASE("compare: every line of the CSV has as many fields as its head") {
+    const std::string csv = bench::csv_of(sample());
+    std::vector<std::ptrdiff_t> commas;
+    for (std::size_t at = 0; at < csv.size(); at = csv.find('\n', at) + 1)
+        commas.push_back(std::count(csv.begin() + static_cast<std::ptrdiff_t>(at),
+                                    csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n', at)),
+                                    ','));
+    CHECK(commas.size() == 1 + 2 * 4 * 3);
+    CHECK(std::all_of(commas.begin(), commas.end(), [&](auto n) { return n == commas[0]; }));
+}
+
+TEST_CASE("compare: curves need two numbers of connections") {
+    bench::report all = sample();
+    CHECK(bench::plot_script(all, "a.svg").find("terminal svg") != std::string::npos);
+    CHECK(bench::plot_script(all, "a.png").find("pngcairo") != std::string::npos);
+    all.cells.pop_back();
+    CHECK(bench::plot_script(all, "a.svg").empty());
+}
+
+TEST_CASE("compare: patterns are the shell's, separated by commas") {
+    CHECK(bench::matches("", "echo/64x64"));
+    CHECK(bench::matches("churn/*,echo/64*", "echo/64x16K"));
+    CHECK_FALSE(bench::matches("echo/64", "echo/64x16K"));
+    CHECK_FALSE(bench::matches("churn/*,", "echo/64x16K"));
+}
+
+TEST_CASE("compare: the levels hold each other") {
+    std::vector<std::string> names;
+    std::size_t quick = 0;
+    std::size_t standard = 0;
+    for (const bench::workload& w : bench::all_workloads()) {
+        names.push_back(w.name);
+        quick += w.least == bench::level::quick;
+        standard += w.least == bench::level::standard;
+    }
+    CHECK(quick == 6);
+    CHECK(standard == 9);
+    std::sort(names.begin(), names.end());
+    CHECK(std::adjacent_find(names.begin(), names.end()) == names.end());
+}
