@@ -121,7 +121,7 @@ int main(int argc, char** argv) {
         die(&program, exit_usage, "usage: fetch HOST:PORT /TARGET FILE CONNECTIONS MILLISECONDS");
     struct sockaddr_in address;
     static struct client client;
-    parse_address(&program, argv[1], &address);
+    parse_address(&program, "HOST:PORT", argv[1], &address);
     client.expected = read_expected(argv[3], &client.size);
     unsigned count = number_or_die(&program, "CONNECTIONS", argv[4], 1, 100000);
     unsigned ms = number_or_die(&program, "MILLISECONDS", argv[5], 1, 3600000);

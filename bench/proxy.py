@@ -333,7 +333,8 @@ def main() -> int:
     results = {load: rows_of(load, proxies) for load in loads}
     for load, rows in results.items():
         print_table(load, rows)
-    print("Ratios: to the best of the C proxies, or of haproxy and nginx, in the same round; medians.")
+    print("Ratios: to the best of the C proxies, or of haproxy and nginx, in the same round; "
+          "medians.")
     if options.json:
         content = {"rounds": options.rounds, "seconds": options.seconds,
                    "kernel": os.uname().release, "loads": results}

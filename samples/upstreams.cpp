@@ -51,7 +51,8 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         // While one probes, the others leave it alone.
         if (u->failed_in_a_row >= options_.eject_after)
             u->back_at = ringlet::now() + options_.connect_timeout;
-        auto stream = co_await ringlet::tcp_stream::connect(u->where).within(options_.connect_timeout);
+        auto stream =
+            co_await ringlet::tcp_stream::connect(u->where).within(options_.connect_timeout);
         if (stream) {
             succeeded(*u);
             co_return connection{std::move(*stream), u};

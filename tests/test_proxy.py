@@ -30,6 +30,7 @@ CASES = []
 BOTH = ("uring", "epoll")
 MODES = ("auto", "copy", "splice")
 NAME = "tcp_proxy"
+SOCKS = "socks5_proxy"
 LISTENING = re.compile(r"^ringlet: listening on (\S+) backend=\S+ cores=\d+(?: reason=\".+\")?\n$")
 
 
@@ -43,10 +44,11 @@ def case(backends=("",)):
 class proxy(frame.server):
     """A proxy; ended with the block."""
 
-    def __init__(self, backend: str, *arguments: str, listen="127.0.0.1:0", env=None, before=None):
+    def __init__(self, backend: str, *arguments: str, listen="127.0.0.1:0", env=None, before=None,
+                 name=NAME):
         # To be appended to: what is read back while the proxy writes shares its place in the file.
         self.errors = tempfile.TemporaryFile("a+b")
-        self.child = start(NAME, "--listen", listen, "--backend", backend, *arguments, env=env,
+        self.child = start(name, "--listen", listen, "--backend", backend, *arguments, env=env,
                            before=before, stdout=frame.subprocess.PIPE, stderr=self.errors)
         self.pid = self.child.pid
         self.ended = False
@@ -574,6 +576,149 @@ def drain(backend):
     return f"{took:.2f} s"
 
 
+# ---- SOCKS5 ---------------------------------------------------------------------------------------
+
+GREETING = b"\5\1\0"
+
+
+def request(kind: int, where: bytes, port: int, command: int = 1) -> bytes:
+    return bytes((5, command, 0, kind)) + where + struct.pack("!H", port)
+
+
+def to_v4(address: str) -> bytes:
+    host, _, port = address.rpartition(":")
+    return request(1, socket.inet_aton(host), int(port))
+
+
+def to_name(name: bytes, port: int) -> bytes:
+    return request(3, bytes((len(name),)) + name, port)
+
+
+def greeted(p: proxy) -> socket.socket:
+    c = p.connect()
+    c.sendall(GREETING)
+    expect(receive(c, 2) == b"\5\0", "the greeting was not answered")
+    return c
+
+
+def reply_to(p: proxy, asked: bytes) -> bytes:
+    with greeted(p) as c:
+        c.sendall(asked)
+        return receive(c, 22)
+
+
+@case(BOTH)
+def socks_connect(backend):
+    with upstream(echo_all) as four, \
+            upstream(echo_all, socket.AF_INET6) as six, proxy(backend, name=SOCKS) as p:
+        port = int(four.address.rpartition(":")[2])
+        asked = {"IPv4": to_v4(four.address), "a name": to_name(b"localhost", port),
+                 "IPv6": request(4, socket.inet_pton(socket.AF_INET6, "::1"),
+                                 int(six.address.rpartition(":")[2]))}
+        idle = p.descriptors()
+        for what, message in asked.items():
+            for pieces in (1, len(message)):  # at once, and byte by byte
+                with greeted(p) as c:
+                    for i in range(pieces):
+                        c.sendall(message if pieces == 1 else message[i:i + 1])
+                    size = 22 if what == "IPv6" else 10
+                    got = receive(c, size)
+                    expect(got[:3] == b"\5\0\0" and len(got) == size, f"{what}: {got}")
+                    frame.echo(c, noise(200_000))
+        with p.connect() as c:  # all of it unasked, with the payload behind it
+            c.sendall(GREETING + asked["IPv4"] + b"hello")
+            expect(receive(c, 17)[12:] == b"hello", "what follows the request is lost")
+        wait_until(lambda: p.descriptors() <= idle + 64, 5, "the end of sessions")
+        p.stop()
+    return ", ".join(asked)
+
+
+@case(BOTH)
+def socks_refusals(backend):
+    with proxy(backend, "--connect-timeout", "0.5", name=SOCKS) as p:
+        closed = closed_port()
+        refused = {
+            5: to_v4(closed),
+            7: request(1, b"\x7f\0\0\1", 1, command=2),
+            8: request(2, b"", 1),
+            1: b"\5\1\1\1\x7f\0\0\1\0\1",
+            4: to_name(b"no.such.name.invalid", 80),
+        }
+        for code, asked in refused.items():
+            got = reply_to(p, asked)
+            expect(len(got) == 10 and got[:2] == bytes((5, code)), f"{code}: {got}")
+        got = reply_to(p, to_name(b"", 80))
+        expect(got[:2] == b"\5\1", f"an empty name: {got}")
+        got = reply_to(p, to_name(b"a\0b", 80))
+        expect(got[:2] == b"\5\1", f"a zero byte: {got}")
+        p.stop()
+    return "replies 1, 4, 5, 7, 8"
+
+
+@case(BOTH)
+def socks_login(backend):
+    def logged_in(p: proxy, user: bytes, password: bytes) -> bytes:
+        with p.connect() as c:
+            c.sendall(b"\5\2\0\2")
+            expect(receive(c, 2) == b"\5\2", "no password was asked for")
+            c.sendall(bytes((1, len(user))) + user + bytes((len(password),)) + password)
+            got = receive(c, 2)
+            if got == b"\1\0":
+                c.sendall(to_v4(u.address))
+                expect(receive(c, 10)[:2] == b"\5\0", "not connected")
+                frame.echo(c, b"hello")
+            else:
+                expect(c.recv(1) == b"", "still open after a wrong password")
+            return got
+
+    with upstream(echo_all) as u, proxy(backend, "--login", "me:se:cret", name=SOCKS) as p:
+        expect(logged_in(p, b"me", b"se:cret") == b"\1\0", "refused")
+        for user, password in ((b"me", b"secret"), (b"you", b"se:cret"), (b"", b""),
+                               (b"me", b"se:cret" * 2), (b"me" * 127, b"x" * 255)):
+            expect(logged_in(p, user, password) == b"\1\1", f"{user} {password} let in")
+        with p.connect() as c:
+            c.sendall(GREETING)
+            expect(receive(c, 2) == b"\5\xff" and c.recv(1) == b"", "let in without a password")
+        p.stop()
+    for login in ("me", ":x", "x" * 256 + ":y", "me:" + "y" * 256):
+        frame.expect_refusal(login, *frame.call(SOCKS, "--login", login), "--login")
+    return "right, wrong, none"
+
+
+@case(BOTH)
+def socks_noise(backend):
+    """Whatever comes, it ends in bounded time and the next client is served."""
+    with upstream(echo_all) as u, proxy(backend, "--handshake-timeout", "0.3", name=SOCKS) as p:
+        idle = p.descriptors()
+        good = GREETING + to_v4(u.address)
+        held = []
+        for cut in range(len(good)):  # silent from there on
+            c = p.connect()
+            c.sendall(good[:cut])
+            held.append(c)
+        for seed in range(60):
+            with p.connect() as c, contextlib.suppress(OSError):
+                c.sendall(noise(1 + seed * 7, seed))
+        for byte in range(0, 256, 5):
+            with p.connect() as c, contextlib.suppress(OSError):
+                c.sendall(GREETING + bytes((5, byte, 0, byte)) + bytes(300))
+                reset(c)
+        began = time.monotonic()
+        for c in held:
+            c.settimeout(5 * SCALE)
+            with contextlib.suppress(ConnectionError):
+                while c.recv(100):
+                    pass
+            c.close()
+        expect(time.monotonic() - began < 3 * SCALE, "silent clients are kept")
+        p.expect_descriptors(idle)
+        with greeted(p) as c:
+            c.sendall(to_v4(u.address))
+            expect(receive(c, 10)[:2] == b"\5\0", "not served any more")
+        p.stop()
+    return f"{len(held)} silent, 60 of noise"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("programs", type=pathlib.Path, nargs="+",
@@ -581,7 +726,7 @@ def main() -> int:
     parser.add_argument("--only", default="", metavar="WORD", help="cases whose name contains it")
     options = parser.parse_args()
     for path in options.programs:
-        names = (NAME, "echo_client", "echo_server")
+        names = (NAME, SOCKS, "echo_client", "echo_server")
         for program in [path / name for name in names] if path.is_dir() else [path]:
             frame.PROGRAMS[program.name] = str(program.resolve())
     files = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -391,7 +391,7 @@ TEST_CASE("a relay in which nothing moves ends after its idle time, and not befo
             co_await with_scope([&](scope& s) -> task<> {
                 s.start(run_relay(e, options, result));
                 for (int i = 0; i < 2; ++i) {
-                    co_await sleep_for(7s);
+                    static_cast<void>(co_await sleep_for(7s));
                     tcp_stream& sends = i % 2 == 0 ? e.left : e.right;
                     tcp_stream& gets = i % 2 == 0 ? e.right : e.left;
                     CHECK((co_await sends.send_all("still here")).has_value());
@@ -416,10 +416,10 @@ TEST_CASE("a stop ends a relay once nothing moves") {
         time_point asked;
         co_await with_scope([&](scope& s) -> task<> {
             s.start(run_relay(e, options, result));
-            co_await sleep_for(100s);
+            static_cast<void>(co_await sleep_for(100s));
             c.request_stop();
             asked = now();
-            co_await sleep_for(1s);
+            static_cast<void>(co_await sleep_for(1s));
             CHECK((co_await e.left.send_all("the last question")).has_value());
             std::array<std::byte, 64> room;
             CHECK((co_await e.right.recv(room)).value_or(0) == 17);

@@ -186,7 +186,8 @@ TEST_CASE("all cores of a program listen on one Unix-domain socket") {
                 }
             };
             const auto visit = [&]() -> task<> {
-                while (bound < 2) co_await sleep_for(std::chrono::milliseconds(1));
+                while (bound < 2)
+                    static_cast<void>(co_await sleep_for(std::chrono::milliseconds(1)));
                 for (int i = 0; i < 20; ++i) {
                     auto peer = co_await tcp_stream::connect(door.local_name());
                     CHECK(peer.has_value());

@@ -132,7 +132,8 @@ private:
 /// One of its two directions.
 class direction {
 public:
-    direction(relaying& all, tcp_stream& sender, tcp_stream& receiver, relay_result::side side) noexcept
+    direction(relaying& all, tcp_stream& sender, tcp_stream& receiver,
+              relay_result::side side) noexcept
         : from(sender), to(receiver), all_(all), sender_(side) {
         const relay_options& o = all.options;
         const bool forth = side == relay_result::side::a;
