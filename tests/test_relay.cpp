@@ -465,6 +465,16 @@ TEST_CASE("without pipes a relay copies, and counts it") {
     }
 }
 
+TEST_CASE("streams whose receiving is pinned to multishot are spliced too") {
+    const auto bytes = noise(8'000'000, 18);
+    each_core(
+        [&](core& c) -> task<> {
+            static_cast<void>(co_await exchange(bytes, bytes, 100'000, relay_options()));
+            CHECK(c.stats().spliced_bytes > bytes.size());
+        },
+        [](core_options& o) { o.buffers.receive = receive_path::multishot; });
+}
+
 TEST_CASE("one pipe serves many relays") {
     const auto bytes = noise(1'000'000, 14);
     each_core(

@@ -21,11 +21,11 @@ bool splice_to_op::start(core& c, cancel_scope& context) noexcept {
     if (answer = open_to_calls(c, d); answer < 0) return answered_at_once(c);
     if (many::at_rest(d.many)) [[likely]]
         return operation::start(c, context);
+    many::pause(c, d);
     if (many::has_answer(d.many)) {
         answer = attempt();
         return answered_at_once(c);
     }
-    many::pause(c, d);
     return wait(c, context, phase::parked);
 }
 
