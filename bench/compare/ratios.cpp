@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <string_view>
+#include <tuple>
 
 namespace bench {
 
@@ -153,8 +154,9 @@ std::vector<loss> losses_of(const report& all, std::size_t& compared) {
                     lost.push_back({c.name, r.server, rival->server, *ratio});
             }
         }
-    std::stable_sort(lost.begin(), lost.end(),
-                     [](const loss& a, const loss& b) { return a.ratio.median > b.ratio.median; });
+    std::sort(lost.begin(), lost.end(), [](const loss& a, const loss& b) {
+        return std::tie(b.ratio.median, a.cell) < std::tie(a.ratio.median, b.cell);
+    });
     return lost;
 }
 

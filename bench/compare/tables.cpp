@@ -54,7 +54,9 @@ std::string remarks_of(const cell& c, const row& r) {
     if (r.kind == "ours" && peer_ratio && peer_ratio->median > losing) add("LOSES to a peer");
     const auto client = over_rounds(r, &run_result::client_busy);
     const auto server = over_rounds(r, &run_result::server_busy);
-    if (client && client->median > 0.95 && server->median < 0.9) add("client-bound");
+    // With a rate the client spins until the next message is due.
+    if (c.rate == 0 && client && client->median > 0.95 && server->median < 0.9)
+        add("client-bound");
     if (disturbed(r) > 0) add(fmt::format("{} disturbed", disturbed(r)));
     if (!r.failures.empty()) add(fmt::format("{} FAILED", r.failures.size()));
     return text;
