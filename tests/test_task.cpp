@@ -48,6 +48,32 @@ task<> note(std::vector<std::string>& said, const char* what) {
 
 }  // namespace
 
+#if defined(__GNUC__) && !defined(__clang__) && __GNUC__ < 13
+namespace {
+// No local variable, and a condition that awaits: g++ 12 puts the promise elsewhere than handles
+// look for it, and the body would never run.
+task<> laid_out_wrongly() {
+    while (!co_await sleep_for(1ms)) {}
+}
+task<> laid_out_well() {
+    for (;;) {
+        const auto slept = co_await sleep_for(1ms);
+        if (slept) co_return;
+    }
+}
+}  // namespace
+
+TEST_CASE("a coroutine that g++ 12 miscompiles says so, with the remedy, where it is made") {
+    const std::string said = abort_message([] {
+        auto made = laid_out_wrongly();
+        static_cast<void>(made);
+    });
+    CHECK(says(said, "g++ has miscompiled this coroutine"));
+    CHECK(says(said, "const auto sent = co_await"));
+    flavours::each_virtual([](core&, manual_clock&) -> task<> { co_await laid_out_well(); });
+}
+#endif
+
 TEST_CASE("a million synchronous completions leave the stack flat") {
     flavours::each_task([](core&) -> task<> {
         long sum = 0;

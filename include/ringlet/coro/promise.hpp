@@ -31,7 +31,25 @@ public:
         frame::release(memory, size);
     }
 
+#if defined(__GNUC__) && !defined(__clang__)
+    // g++ 12 (newer ones were not tried) puts the promise where no handle finds it in a coroutine that has no local variable and
+    // awaits in the condition of an if or while: it would never run its first line.
+    promise_base() noexcept { last_made_ = this; }
+    struct initial_awaiter {
+        [[nodiscard]] bool await_ready() const noexcept { return false; }
+        template <class Promise>
+        void await_suspend(std::coroutine_handle<Promise> made) const noexcept {
+            RINGLET_CHECK(&made.promise() == last_made_,
+                          "g++ has miscompiled this coroutine: it has no local variable and "
+                          "awaits in the condition of an if or while. Name the result first: "
+                          "`const auto sent = co_await ...; if (!sent) ...`");
+        }
+        void await_resume() const noexcept {}
+    };
+    [[nodiscard]] initial_awaiter initial_suspend() const noexcept { return {}; }
+#else
     [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
+#endif
 
     struct final_awaiter {
         [[nodiscard]] bool await_ready() const noexcept { return false; }
@@ -70,6 +88,9 @@ protected:
     }
 
 private:
+#if defined(__GNUC__) && !defined(__clang__)
+    static inline thread_local constinit const promise_base* last_made_ = nullptr;
+#endif
     cancel_scope* context_ = nullptr;
     task_owner* owner_ = nullptr;
 };
