@@ -32,8 +32,9 @@ public:
     }
 
 #if defined(__GNUC__) && !defined(__clang__)
-    // g++ 12 (newer ones were not tried) puts the promise where no handle finds it in a coroutine that has no local variable and
-    // awaits in the condition of an if or while: it would never run its first line.
+    // g++ 12 (newer ones were not tried) puts the promise where no handle finds it in a coroutine that
+    // has no local variable and awaits in the condition of an if or while: it would never run its
+    // first line.
     promise_base() noexcept { last_made_ = this; }
     struct initial_awaiter {
         [[nodiscard]] bool await_ready() const noexcept { return false; }
