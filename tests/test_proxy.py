@@ -24,7 +24,7 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 import test_samples as frame  # noqa: E402
-from test_samples import SCALE, expect, noise, receive, reset, start, wait_until  # noqa: E402
+from test_samples import SANITIZED, SCALE, expect, noise, receive, reset, start, wait_until  # noqa: E402
 
 CASES = []
 BOTH = ("uring", "epoll")
@@ -365,7 +365,8 @@ def flooding_upstream(backend):
                 receive(c, 1_000_000)
             moved = lambda: p.report()["upstreams"][0]["from"]  # noqa: E731
             wait_until(lambda: moved() == moved(), 10, "a flood that stops")
-            expect(p.resident() < 64 << 20, f"{p.resident() >> 20} MiB for 8 connections")
+            if not SANITIZED:  # a sanitizer's shadow of what was touched is not the proxy's
+                expect(p.resident() < 64 << 20, f"{p.resident() >> 20} MiB for 8 connections")
             for c in clients:
                 reset(c)
             wait_until(lambda: p.report()["upstreams"][0]["active"] == 0, 10, "the end of sessions")
