@@ -633,7 +633,7 @@ def idle_memory(backend):
     """An idle session holds its frame and its stream's record, and no buffer."""
     if SANITIZED:
         return "skipped: a sanitizer's own memory would be counted"
-    few, many, most = 200, 800, 704
+    few, many, most = 200, 800, 512
     with server(backend) as s:
         open_ones = []
         at_few = 0

@@ -13,7 +13,7 @@
 using namespace ringlet;
 
 static_assert(sizeof(completion) == 40);
-static_assert(sizeof(descriptor) == 160);
+static_assert(sizeof(descriptor) == 144);
 static_assert(sizeof(tcp_stream) == 8);
 static_assert(sizeof(chunk) == 16);
 static_assert(sizeof(recv_op) == 72);

@@ -178,16 +178,16 @@ void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
 void buffer_pool::wait(descriptor& d, taker who, bool (*again)(core&, descriptor&)) noexcept {
     again_ = again;
     ++starvations;
-    if (d.starved.linked()) return;
+    if (d.starved().linked()) return;
     starving_ = true;
-    (who == taker::hand ? waiting_hands_ : waiting_rings_).push_back(d.starved);
+    (who == taker::hand ? waiting_hands_ : waiting_rings_).push_back(d.starved());
 }
 
 /// Never more than there are buffers: each of the others would only be told so once more.
 void buffer_pool::feed() noexcept {
     const auto next = [this](link_list& waiting) {
         auto& first = static_cast<starved_link&>(waiting.pop_front());
-        return again_(home_, *first.owner) ? 1U : 0U;
+        return again_(home_, static_cast<descriptor&>(first)) ? 1U : 0U;
     };
     while (!waiting_hands_.empty() && fed_hands_ < spare()) fed_hands_ += next(waiting_hands_);
     if (!waiting_rings_.empty() && with_kernel_ == 0) refill();

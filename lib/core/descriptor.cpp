@@ -48,8 +48,7 @@ void descriptor::open(int opened) noexcept {
     bulk_score = zero_copy = 0;
     seats = {};
     closer = nullptr;
-    next_free = nullptr;
-    starved.owner = many.owner = this;
+    many.owner = this;
     many.end = multishot_recv::open;
     many.first = many.last = multishot_recv::none;
     many.queued = 0;
@@ -84,8 +83,8 @@ static bool withdraw(core& c, descriptor& d) noexcept {
     RINGLET_CHECK(!d.busy(),
                   "a stream, listener or file was given up or destroyed while an operation on it "
                   "was in flight: co_await a stream's close(), or join the other task first");
-    d.starved.unlink_if_linked();
-    d.unlink_if_linked();
+    d.starved().unlink_if_linked();
+    d.timer::disarm();
     if (d.zero_copy != 0) c.zero_copies().forget(d);
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on
     // reporting a descriptor that is no more.

@@ -43,7 +43,7 @@ bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
     wait(c, context, phase::parked);
     if (limited()) {
         many::pause(c, d);
-    } else if (!d.many.armed && !d.starved.linked()) {
+    } else if (!d.many.armed && !d.starved().linked()) {
         many::arm(c, d);
     }
     return true;

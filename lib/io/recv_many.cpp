@@ -103,7 +103,7 @@ void go_on(core& c, descriptor& d, completion& waiter, bool no_buffer) noexcept 
     const int value = waiter.kind->attempt(waiter);
     if (value != -EAGAIN) {
         answer_waiter(c, waiter, value);
-    } else if (!d.starved.linked()) {
+    } else if (!d.starved().linked()) {
         waiter.kind->submit(c, waiter);
     }
 }

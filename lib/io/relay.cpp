@@ -148,8 +148,9 @@ public:
 
     [[nodiscard]] bool over() const noexcept { return static_cast<bool>(out_->end); }
     [[nodiscard]] std::size_t most() const noexcept { return most_; }
-    [[nodiscard]] chunk_sequence chunks() const noexcept {
-        return most_ < most_spliced ? from.chunks(static_cast<std::uint32_t>(most_)) : from.chunks();
+    [[nodiscard]] recv_chunk_op next_chunk() const noexcept {
+        return most_ < most_spliced ? from.chunks(static_cast<std::uint32_t>(most_)).next()
+                                    : from.chunks().next();
     }
 
     // ---- copy or splice ------------------------------------------------------------------------
@@ -232,7 +233,7 @@ task<> copy(direction& d) {
     do {
         if (const std::uint64_t ns = d.wait_ns(); ns > 0)
             if (!co_await paced(d, ns)) co_return;
-        auto got = co_await d.chunks().next();
+        auto got = co_await d.next_chunk();
         if (!got) {
             d.receiving_ended(got.error());
             co_return;

@@ -117,7 +117,7 @@ struct kind_of {
     /// For the ring's answer, or for a buffer of the pool.
     static void wait_on(core& c, Op& op) noexcept {
         if constexpr (requires { Op::takes_buffers; }) {
-            if (op.target().starved.linked()) {
+            if (op.target().starved().linked()) {
                 op.at = completion::phase::parked;
                 return;
             }

@@ -25,9 +25,7 @@ struct descriptor;
 enum class side : std::uint8_t { read, write, none };
 
 /// A place in the queue of streams that wait for a buffer of the core's pool.
-struct starved_link : link {
-    descriptor* owner = nullptr;
-};
+struct starved_link : link {};
 
 /// A receive that the ring answers many times. It is part of the descriptor, not of a task: it stays
 /// armed between two waits, and the kernel may answer after the task has gone on. What nobody has
@@ -55,7 +53,7 @@ constexpr int direct_bit = 1 << 30;
 /// An open file or socket of one core: who waits on it, and what epoll last said of it. Its address
 /// stays the same while it is open, so that an edge finds the waiting operation through it. Its
 /// deadlines are those of the two seats.
-struct descriptor : deadline_pair {
+struct descriptor : starved_link, deadline_pair {
     int fd = -1;                   ///< or the slot, of a direct descriptor
     /// A system call on this side may find something; false after EAGAIN or a short transfer, until
     /// the next edge (epoll) or until the ring has been asked.
@@ -76,15 +74,17 @@ struct descriptor : deadline_pair {
     std::uint8_t zero_copy : 4 = 0;
     std::uint16_t shares = 0;  ///< operations in flight that need no seat: a file's
     std::array<completion*, 2> seats{};
-    ready_node* closer = nullptr;  ///< who waits for both seats to be free
-    descriptor* next_free = nullptr;
-    starved_link starved;
+    union {
+        ready_node* closer = nullptr;  ///< open: who waits for both seats to be free
+        descriptor* next_free;         ///< not in use
+    };
     multishot_recv many;
 
     descriptor() noexcept = default;
     /// As made, for a newly opened `fd`, which may have the direct_bit.
     void open(int fd) noexcept;
     [[nodiscard]] bool direct() const noexcept { return sqe_flags != 0; }
+    [[nodiscard]] starved_link& starved() noexcept { return *this; }
 
     [[nodiscard]] completion*& seat(side s) noexcept { return seats[static_cast<std::size_t>(s)]; }
     [[nodiscard]] bool busy() const noexcept {

@@ -58,7 +58,17 @@ private:
 /// the same stream may stand between.
 class [[nodiscard]] chunk_sequence {
 public:
-    explicit chunk_sequence(descriptor& d, std::uint32_t most = recv_chunk_op::no_limit) noexcept
+    explicit chunk_sequence(descriptor& d) noexcept : descriptor_(&d) {}
+    [[nodiscard]] recv_chunk_op next() const noexcept { return recv_chunk_op(*descriptor_); }
+
+private:
+    descriptor* descriptor_;
+};
+
+/// The same, by no more than so many bytes at a time.
+class [[nodiscard]] limited_chunk_sequence {
+public:
+    limited_chunk_sequence(descriptor& d, std::uint32_t most) noexcept
         : descriptor_(&d), most_(most) {}
     [[nodiscard]] recv_chunk_op next() const noexcept { return recv_chunk_op(*descriptor_, most_); }
 

@@ -47,8 +47,8 @@ public:
     [[nodiscard]] chunk_sequence chunks() noexcept { return chunk_sequence(*socket_); }
     /// The same, at most `most` (1 or more) bytes at a time: no more than that is received unasked,
     /// except what had come before. Costs a system call for each chunk.
-    [[nodiscard]] chunk_sequence chunks(std::uint32_t most) noexcept {
-        return chunk_sequence(*socket_, most > 0 ? most : 1);
+    [[nodiscard]] limited_chunk_sequence chunks(std::uint32_t most) noexcept {
+        return {*socket_, most > 0 ? most : 1};
     }
     /// Sends at least one byte: result<size_t>.
     [[nodiscard]] send_op send(std::span<const std::byte> bytes) noexcept {
