@@ -209,7 +209,13 @@ ringlet::task<bool> refuse(ringlet::tcp_stream& peer, int status, bool keep_aliv
 ringlet::task<bool> send_part(ringlet::tcp_stream& peer, const ringlet::file& from, http::part part,
                               const answer_head& head, ringlet::nanoseconds idle) {
     std::span<const std::byte> before = head.bytes();
-    do {
+    const auto gone = peer.try_send_file(from, part.first, part.length, before);
+    if (!gone) co_return false;
+    const std::size_t of_head = std::min<std::size_t>(*gone, before.size());
+    before = before.subspan(of_head);
+    part.first += *gone - of_head;
+    part.length -= *gone - of_head;
+    while (part.length > 0 || !before.empty()) {
         const std::uint64_t now = std::min(part.length, piece);
         if (!co_await from.fetch(part.first, now)) co_return false;
         const auto sent = co_await peer.send_file(from, part.first, now, before).within(idle);
@@ -217,7 +223,7 @@ ringlet::task<bool> send_part(ringlet::tcp_stream& peer, const ringlet::file& fr
         before = {};
         part.first += now;
         part.length -= now;
-    } while (part.length > 0);
+    }
     co_return true;
 }
 
