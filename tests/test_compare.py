@@ -231,6 +231,13 @@ def test_bad_flags(_):
                lambda: f"{arguments}: exit {code}, stdout {out!r}, stderr {err!r}")
 
 
+def test_the_load_refuses(_):
+    for more in (("--pipeline", "2"), ("--rate", "10")):
+        done = subprocess.run([FOLDER / "load", "--traffic", "file", *more], capture_output=True,
+                              text=True, timeout=LIMIT)
+        expect(done.returncode == 2 and "--traffic file" in done.stderr, lambda: f"{more}: {done}")
+
+
 def test_list(_):
     code, out, _ = call("--list")
     expect(code == 0 and "echo/4096x64" in out and "ringlet uring" in out,
