@@ -185,7 +185,10 @@ TEST_CASE("a turn's share is a MiB of the file, and a short rest goes with it") 
         int turns = 0;
         bool done = false;
         auto other = [&]() -> task<> {
-            for (; !done; ++turns) co_await yield();
+            while (!done) {
+                co_await yield();
+                ++turns;
+            }
         };
         co_await with_scope([&](scope& s) -> task<> {
             s.start(other());
