@@ -136,6 +136,6 @@ result<std::uint64_t> tcp_stream::try_send_file(const file& from, std::uint64_t 
     return static_cast<std::uint64_t>(sent);
 }
 
-template class operation<send_file_op>;
+template class operation<send_file_op, side::write>;
 
 }  // namespace ringlet

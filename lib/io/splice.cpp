@@ -80,7 +80,7 @@ int splice_from_op::attempt() noexcept {
     return moved == 0 ? -EIO : moved;  // 0 would mean that the pipe is empty, which it is not
 }
 
-template class operation<splice_to_op>;
-template class operation<splice_from_op>;
+template class operation<splice_to_op, side::read>;
+template class operation<splice_from_op, side::write>;
 
 }  // namespace ringlet
