@@ -95,6 +95,7 @@ settings read_command_line(int argc, char** argv) {
     unsigned receive = 0;
     unsigned ring = 0;
     unsigned spin_us = 0;
+    unsigned wait_us = 0;
     unsigned window = set.run.core.buffers.window;
     std::size_t buffer = set.run.core.buffers.size;
     samples::command_line line("echo_bench",
@@ -111,6 +112,10 @@ settings read_command_line(int argc, char** argv) {
     line.number("window", window, 1, 32768, "buffers the ring may pick from (default 64)");
     line.bytes("buffer", buffer, 4096, 16 << 20, "of one of them (default 64K)");
     line.number("spin", spin_us, 0, 1'000'000, "us to look for work before sleeping (default 0)");
+    line.number("wait-count", set.run.core.wait.wait_count, 1, 4096,
+                "answers to wait for, with --min-wait (default 1)");
+    line.number("min-wait", wait_us, 0, 1'000'000,
+                "us that the kernel may wait for so many (default 0)");
     line.flag("own-buffer", set.own_buffer, "receive into 64 KiB of each session's own");
     line.flag("guarded", set.guarded, "with a time limit on every wait, and an end at a stop");
     line.parse(argc, argv);
@@ -120,6 +125,7 @@ settings read_command_line(int argc, char** argv) {
     core.buffers.window = window;
     core.buffers.size = static_cast<std::uint32_t>(buffer);
     core.wait.spin = std::chrono::microseconds(spin_us);
+    core.wait.min_wait = std::chrono::microseconds(wait_us);
     set.run.grace = 0s;
     return set;
 }

@@ -8,6 +8,7 @@
 #include "common/options.hpp"
 #include "common/server.hpp"
 #include "http_head.hpp"
+#include "warm_pieces.hpp"
 
 #include <ringlet/ringlet.hpp>
 
@@ -40,12 +41,13 @@ struct settings {
 constexpr ringlet::nanoseconds for_ever = std::chrono::hours(24 * 365 * 100);
 constexpr std::size_t longest_head = 16 * 1024;
 /// Fetched and sent at a time; what must go out within --idle.
-constexpr std::uint64_t piece = 1024 * 1024;
+constexpr std::uint64_t most_at_once = 1024 * 1024;
 
 /// What this core serves from.
 struct site {
     const settings& set;
     ringlet::file root;
+    warm_pieces warm;
 };
 
 /// What has been received and not yet been dealt with: the chunk it came in, or a copy where it
@@ -204,26 +206,44 @@ ringlet::task<bool> refuse(ringlet::tcp_stream& peer, int status, bool keep_aliv
     co_return sent.has_value();
 }
 
+/// What a part is taken from.
+struct source {
+    const ringlet::file& file;
+    const ringlet::file_status& status;
+    site& of;
+};
+
 /// Sends [first, first + length) behind the head. False: the file has ended early, or the client
 /// has: what was promised cannot be kept, and only an early end of the stream says so.
-ringlet::task<bool> send_part(ringlet::tcp_stream& peer, const ringlet::file& from, http::part part,
-                              const answer_head& head, ringlet::nanoseconds idle) {
+ringlet::task<bool> send_part(ringlet::tcp_stream& peer, source from, http::part part,
+                              const answer_head& head) {
     std::span<const std::byte> before = head.bytes();
-    do {
-        const std::uint64_t now = std::min(part.length, piece);
-        if (!co_await from.fetch(part.first, now)) co_return false;
-        const auto sent = co_await peer.send_file(from, part.first, now, before).within(idle);
+    const auto gone = peer.try_send_file(from.file, part.first, part.length, before);
+    if (!gone) co_return false;
+    const std::size_t of_head = std::min<std::size_t>(*gone, before.size());
+    before = before.subspan(of_head);
+    part.first += *gone - of_head;
+    part.length -= *gone - of_head;
+    while (part.length > 0 || !before.empty()) {
+        const std::uint64_t now = std::min(part.length, most_at_once);
+        const file_piece piece{from.status.device, from.status.inode, part.first, now};
+        if (!from.of.warm.holds(piece, ringlet::now())) {
+            if (!co_await from.file.fetch(part.first, now)) co_return false;
+            from.of.warm.add(piece, ringlet::now());
+        }
+        const auto sent =
+            co_await peer.send_file(from.file, part.first, now, before).within(from.of.set.idle);
         if (!sent || *sent < now) co_return false;
         before = {};
         part.first += now;
         part.length -= now;
-    } while (part.length > 0);
+    }
     co_return true;
 }
 
 /// Answers the request whose head, `size` bytes, is at the front of `in`. False: close.
 ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t size,
-                           const site& from) {
+                           site& from) {
     const ringlet::nanoseconds idle = from.set.idle;
     http::request wanted;
     if (const int refused = http::read_head(in.bytes().first(size), wanted); refused != 0) {
@@ -268,7 +288,8 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     in.drop_front(size);
     in.keep();
     if (!has_body) part.length = 0;
-    co_return co_await send_part(peer, *opened, part, head, idle) && keep_alive;
+    const source file_there{*opened, file, from};
+    co_return co_await send_part(peer, file_there, part, head) && keep_alive;
 }
 
 /// Lets a client read the last answer: closing with something unread would reset the connection,
@@ -280,7 +301,7 @@ ringlet::task<> linger(ringlet::tcp_stream& peer) {
 }
 
 /// One connection, from request to request.
-ringlet::task<> session(ringlet::tcp_stream peer, const site& from,
+ringlet::task<> session(ringlet::tcp_stream peer, site& from,
                         ringlet::semaphore::permit /*given back with the frame*/) {
     received in;
     for (;;) {
@@ -297,7 +318,7 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     ringlet::open_options folder;
     folder.folder = true;
     auto root = co_await ringlet::file::open(set.root, folder);
-    const site here{set, std::move(root).value()};
+    site here{set, std::move(root).value(), {}};
     ringlet::semaphore room(samples::share_of(set.max_connections));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
         // The permit first: who finds no room waits in the backlog, not in this process.

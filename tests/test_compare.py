@@ -25,6 +25,21 @@ TINY = ("--rounds", "1", "--seconds", "0.05", "--retries", "0")
 ONE_CELL = ("--only", "echo/8x64", "--servers", "ringlet epoll,C epoll", *TINY)
 FOLDER = pathlib.Path()
 
+# One whose answers are files, the tenth with a byte changed or a length that is not the file's.
+HTTP_LIAR = """#!/usr/bin/env python3
+import pathlib, socket
+door = socket.create_server(("127.0.0.1", 0))
+print(f"liar: listening on 127.0.0.1:{door.getsockname()[1]} backend=epoll", flush=True)
+peer, _ = door.accept()
+for turn in range(1000):
+    name = peer.recv(65536).split()[1].decode().strip("/")
+    body = bytearray(pathlib.Path(name).read_bytes())
+    length = len(body)
+    if turn == 10:
+        ACTION
+    peer.sendall(b"HTTP/1.1 200 OK\\r\\nContent-Length: %d\\r\\n\\r\\n" % length + body)
+"""
+
 LIAR = """#!/usr/bin/env python3
 import socket
 door = socket.create_server(("127.0.0.1", 0))
@@ -107,7 +122,7 @@ def test_a_cell_and_its_files(scratch):
     table = scratch / "report.csv"
     report, out = measured(scratch, "--csv", table)
     expect("echo/8x64" in out and "ringlet epoll" in out, lambda: f"no table: {out}")
-    for word in ("kernel", "CPU", "ring", "mitigations", "limits", "regime"):
+    for word in ("kernel", "CPU", "ring", "mitigations", "congestion", "limits", "regime"):
         expect(any(f["name"] == word for f in report["facts"]) or word == "regime", f"no {word}")
     rows = report["cells"][0]["rows"]
     expect([r["server"] for r in rows] == ["ringlet epoll", "C epoll"], lambda: f"{rows}")
@@ -139,6 +154,39 @@ def test_every_traffic(scratch):
     for cell in cells:
         for row in cell["rows"]:
             expect(row["runs"] and not row["failures"], lambda: f"{cell['name']}: {row}")
+
+
+def test_proxies_and_files(scratch):
+    file = scratch / "more.json"
+    servers = "tcp_proxy epoll,C proxy copy,file_server epoll,C file,haproxy,nginx stream,nginx"
+    code, out, err = call("--only", "proxy/8x64,proxy-bulk/1x64K,file/64x64K,file/16x1M",
+                          "--servers", servers, *TINY, "--seconds", "0.2", "--json", file)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    cells = json.loads(file.read_text())["cells"]
+    expect([c["name"] for c in cells] == ["proxy/8x64", "proxy-bulk/1x64K", "file/64x64K",
+                                          "file/16x1M"], lambda: f"{[c['name'] for c in cells]}")
+    for cell in cells:
+        ours = "tcp_proxy" if cell["name"].startswith("proxy") else "file_server"
+        found = [row["server"] for row in cell["rows"]]
+        expect(f"{ours} epoll" in found and len(found) >= 2, lambda: f"{cell['name']}: {found}")
+        for row in cell["rows"]:
+            expect(row["runs"] and not row["failures"], lambda: f"{cell['name']}: {row}")
+            fairness = row["runs"][0]["fairness"]
+            expect(fairness is None if cell["connections"] == 1 else 0 <= fairness <= 1,
+                   lambda: f"{cell['name']}: fairness {fairness}")
+    expect("fair" in out and "/peer" in out, lambda: out)
+
+
+def test_waiting(scratch):
+    file = scratch / "waits.json"
+    servers = "ringlet uring,uring spin*,uring min-wait*"
+    code, out, err = call("--only", "echo/1x64", "--servers", servers, *TINY, "--json", file)
+    report = json.loads(file.read_text())
+    if any(f["name"] == "ring" and f["value"].startswith("refused") for f in report["facts"]):
+        return
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    rows = report["cells"][0]["rows"]
+    expect(len(rows) == 4 and all(r["runs"] and not r["failures"] for r in rows), lambda: f"{rows}")
 
 
 def test_a_baseline(scratch):
@@ -183,6 +231,13 @@ def test_bad_flags(_):
                lambda: f"{arguments}: exit {code}, stdout {out!r}, stderr {err!r}")
 
 
+def test_the_load_refuses(_):
+    for more in (("--pipeline", "2"), ("--rate", "10")):
+        done = subprocess.run([FOLDER / "load", "--traffic", "file", *more], capture_output=True,
+                              text=True, timeout=LIMIT)
+        expect(done.returncode == 2 and "--traffic file" in done.stderr, lambda: f"{more}: {done}")
+
+
 def test_list(_):
     code, out, _ = call("--list")
     expect(code == 0 and "echo/4096x64" in out and "ringlet uring" in out,
@@ -192,7 +247,8 @@ def test_list(_):
 def interrupt(scratch, which: signal.Signals):
     file = scratch / f"{which.name}.json"
     child = start("--only", "echo/*", "--rounds", "20", "--seconds", "0.5", "--json", file,
-                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                  env={**os.environ, "TMPDIR": str(scratch)})
     started = wait_until(lambda: len(both := children_of(child.pid)) >= 2 and both,
                          "server and client")
     child.send_signal(which)
@@ -206,6 +262,7 @@ def test_interrupts(scratch):
         code, out, file = interrupt(scratch, which)
         expect(code == 130 and "interrupted" in out, lambda: f"exit {code}: {out}")
         expect(json.loads(file.read_text())["interrupted"] is True, "the file does not say so")
+        expect(not list(scratch.glob("ringlet-compare-*")), "its folder is still there")
 
 
 def test_killed(scratch):
@@ -213,28 +270,37 @@ def test_killed(scratch):
     expect(code == -signal.SIGKILL, f"exit {code}")
 
 
-def with_false_twin(scratch, action: str) -> dict:
-    """The same programs, with a liar in the place of limit_epoll."""
+def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
+                    servers="C epoll,ringlet epoll", cell="echo/1x64") -> str:
+    """The same programs, with a liar in the place of one by hand: why it failed."""
     folder = scratch / f"bench-{abs(hash(action))}"
     folder.mkdir()
-    for name in ("compare", "load", "echo_bench", "limit_uring"):
+    for name in ("compare", "load", "echo_bench", "limit_epoll", "limit_uring"):
         shutil.copy2(FOLDER / name, folder / name)
-    liar = folder / "limit_epoll"
-    liar.write_text(LIAR.replace("ACTION", action))
+    liar = folder / twin
+    liar.write_text(text.replace("ACTION", action))
     liar.chmod(liar.stat().st_mode | stat.S_IXUSR)
     file = folder / "report.json"
-    code, out, err = call("--only", "echo/1x64", "--servers", "C epoll,ringlet epoll", *TINY,
-                          "--json", file, folder=folder)
+    code, out, err = call("--only", cell, "--servers", servers, *TINY, "--json", file,
+                          folder=folder)
     expect(code == 0, lambda: f"exit {code}: {out}{err}")
     rows = {r["server"]: r for r in json.loads(file.read_text())["cells"][0]["rows"]}
-    expect(rows["ringlet epoll"]["runs"], "the honest server was not measured")
-    expect(not rows["C epoll"]["runs"], "the false one has a figure")
-    return rows["C epoll"]["failures"][0]["why"]
+    false = rows.pop(servers.split(",")[0])
+    expect(all(r["runs"] for r in rows.values()), "the honest server was not measured")
+    expect(not false["runs"], "the false one has a figure")
+    return false["failures"][0]["why"]
 
 
 def test_a_server_that_lies(scratch):
     why = with_false_twin(scratch, "got[10] ^= 1")
     expect("wrong bytes" in why and "byte" in why, lambda: why)
+
+
+def test_a_server_of_files_that_lies(scratch):
+    for action, said in (("body[10] ^= 1", "byte 10"), ("length += 1", "not the file"),
+                         ("body += bytes(body)", "more came"), ("peer.close()", "ended with")):
+        why = with_false_twin(scratch, action, "limit_file", HTTP_LIAR, "C file", "file/1x4K")
+        expect(said in why, lambda: f"{action}: {why}")
 
 
 def test_a_server_that_dies(scratch):

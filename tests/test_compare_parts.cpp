@@ -74,6 +74,41 @@ TEST_CASE("compare: ratios are taken within a round, to the best rival of the sa
     CHECK_FALSE(bench::to_ours(c, c.rows[2]));
 }
 
+TEST_CASE("compare: for proxies and files the best C server counts, whatever it stands on") {
+    bench::report all = sample();
+    bench::cell& c = all.cells[0];
+    CHECK(bench::to_c(c, c.rows[0])->median == doctest::Approx(1.5));
+    for (const char* traffic : {"echo through a proxy", "file"}) {
+        c.traffic = traffic;
+        CHECK(bench::to_c(c, c.rows[0])->median == doctest::Approx(6));
+    }
+}
+
+TEST_CASE("compare: a cell without C epoll has a yardstick of its own") {
+    bench::report before = sample();
+    for (bench::cell& c : before.cells) c.rows[1].server = "C file";
+    bench::report now = before;
+    for (bench::cell& c : now.cells)
+        for (bench::row& r : c.rows)
+            for (bench::run_result& run : r.runs) run.cpu_us *= 3;
+    const auto changes = bench::changes_since(before, now, 1.1);
+    REQUIRE(changes.size() == 2);
+    CHECK(changes[0].relative);
+    CHECK(changes[0].ratio == doctest::Approx(1));
+}
+
+TEST_CASE("compare: fairness is shown where it was measured, and only there") {
+    bench::report all = sample();
+    bench::cell& c = all.cells[0];
+    CHECK_FALSE(bench::median_of(c.rows[0], &bench::run_result::fairness));
+    c.rows[0].runs[0].fairness = 0.7;
+    c.rows[0].runs[1].fairness = 0.9;
+    CHECK(*bench::median_of(c.rows[0], &bench::run_result::fairness) == doctest::Approx(0.8));
+    CHECK(bench::cell_text(c).find("0.80") != std::string::npos);
+    CHECK(*bench::load_answer_of("{\"fairness\": 0.5}").fairness == 0.5);
+    CHECK_FALSE(bench::load_answer_of("{}").fairness);
+}
+
 TEST_CASE("compare: a round that a rival missed is left out") {
     bench::report all = sample();
     bench::cell& c = all.cells[0];
@@ -112,6 +147,7 @@ TEST_CASE("compare: a regression is relative to the yardstick, not to the clock"
 TEST_CASE("compare: a report survives its file") {
     bench::report all = sample();
     all.cells[0].rows[0].runs[0].calls = 2.5;
+    all.cells[0].rows[0].runs[0].fairness = 0.9;
     all.cells[0].rows[0].failures = {{1, "why \\ not"}};
     all.micro = {{"nop", "ns", 1, 2, 3, ""}};
     all.instructions = {{"libuv", 300}};
@@ -120,6 +156,7 @@ TEST_CASE("compare: a report survives its file") {
     CHECK(bench::json_of(back) == json);
     CHECK(back.facts[0].value == "a \"quoted\" one");
     CHECK(*back.cells[0].rows[0].runs[0].calls == 2.5);
+    CHECK(*back.cells[0].rows[0].runs[0].fairness == 0.9);
     CHECK_FALSE(back.cells[0].rows[0].runs[1].calls);
     CHECK(bench::markdown_of(back).find("LOSES to C") != std::string::npos);
 }
@@ -147,8 +184,19 @@ TEST_CASE("compare: curves need two numbers of connections") {
     bench::report all = sample();
     CHECK(bench::plot_script(all, "a.svg").find("terminal svg") != std::string::npos);
     CHECK(bench::plot_script(all, "a.png").find("pngcairo") != std::string::npos);
-    all.cells.pop_back();
-    CHECK(bench::plot_script(all, "a.svg").empty());
+    CHECK(bench::plot_script(all, "a.svg").find("echo, rate, 64 bytes") != std::string::npos);
+    bench::report one = all;
+    one.cells.pop_back();
+    CHECK(bench::plot_script(one, "a.svg").empty());
+    // Another traffic is another family, and what has no latency no curve of it.
+    for (const bench::cell& c : sample().cells) {
+        all.cells.push_back(c);
+        all.cells.back().traffic = "source through a proxy";
+    }
+    const std::string script = bench::plot_script(all, "a.svg");
+    CHECK(script.find("source through a proxy, server CPU, 64 bytes") != std::string::npos);
+    CHECK(script.find("layout 4,2") != std::string::npos);
+    CHECK(script.find("set multiplot next") != std::string::npos);
 }
 
 TEST_CASE("compare: patterns are the shell's, separated by commas") {
@@ -168,7 +216,7 @@ TEST_CASE("compare: the levels hold each other") {
         standard += w.least == bench::level::standard;
     }
     CHECK(quick == 6);
-    CHECK(standard == 9);
+    CHECK(standard == 15);
     std::sort(names.begin(), names.end());
     CHECK(std::adjacent_find(names.begin(), names.end()) == names.end());
 }

@@ -170,6 +170,85 @@ TEST_CASE("one large file does not keep the others waiting") {
     });
 }
 
+TEST_CASE("a turn's share is a MiB of the file, and a short rest goes with it") {
+    flavours::each_task([](core&) -> task<> {
+        const files::temp_folder dir;
+        files::put(dir / "f", net::pattern(2'000'000));
+        auto f = co_await opened(dir / "f");
+        auto [client, server] = co_await flavours::connected();
+        const int large = 16 * 1024 * 1024;
+        if (::setsockopt(server.native_handle(), SOL_SOCKET, SO_SNDBUFFORCE, &large,
+                         sizeof large) != 0) {
+            MESSAGE("no larger send buffer to be had");
+            co_return;
+        }
+        int turns = 0;
+        bool done = false;
+        auto other = [&]() -> task<> {
+            while (!done) {
+                co_await yield();
+                ++turns;
+            }
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(other());
+            for (const auto& [length, waits] :
+                 {std::pair{1'048'576U, false}, std::pair{1'100'000U, false},
+                  std::pair{1'200'000U, true}}) {
+                const int before = turns;
+                const auto sent = co_await server.send_file(f, 0, length, bytes_of("head"));
+                INFO("length ", length);
+                CHECK((sent && *sent == length));
+                CHECK((turns > before) == waits);
+                CHECK((co_await net::receive(client, 4 + length)).size() == 4 + length);
+            }
+            done = true;
+        });
+    });
+}
+
+TEST_CASE("a small piece goes at once, and nothing that would have to wait") {
+    flavours::each_task([](core&) -> task<> {
+        const files::temp_folder dir;
+        const auto data = net::pattern(20'000);
+        const std::string text = net::text_of(data);
+        files::put(dir / "f", data);
+        auto f = co_await opened(dir / "f");
+        auto [client, server] = co_await flavours::connected();
+        CHECK(server.try_send_file(f, 100, 4096, bytes_of("head")).value() == 4100);
+        CHECK(net::text_of(co_await net::receive(client, 4100)) == "head" + text.substr(100, 4096));
+        CHECK(server.try_send_file(f, 0, 0, bytes_of("only")).value() == 4);
+        CHECK(net::text_of(co_await net::receive(client, 4)) == "only");
+        CHECK(server.try_send_file(f, 0, 0).value() == 0);
+        CHECK(server.try_send_file(f, 19'999, 10, bytes_of("end:")).value() == 5);
+        CHECK(net::text_of(co_await net::receive(client, 5)) == "end:" + text.substr(19'999));
+        // More than is copied.
+        CHECK(server.try_send_file(f, 0, 16'384, bytes_of("x")).value() == 0);
+#ifndef NDEBUG
+        // What is not in the page cache.
+        kernel::fault::hook = [](const char* call) noexcept {
+            return std::string_view(call) == "preadv2" ? EAGAIN : 0;
+        };
+        CHECK(server.try_send_file(f, 0, 100, bytes_of("head")).value() == 0);
+        kernel::fault::hook = nullptr;
+#endif
+        // A peer that does not read: some of it at most, and then the rest in its order.
+        const std::size_t filled = co_await net::fill(server);
+        std::uint64_t gone = 0;
+        for (int i = 0; i < 3; ++i)
+            gone += server.try_send_file(f, gone, 10'000 - gone).value();
+        CHECK(gone < 10'000);
+        auto [sent, got] =
+            co_await all_of(server.send_file(f, gone, 10'000 - gone),
+                            net::receive(client, filled + 10'000));
+        CHECK((sent && *sent == 10'000 - gone));
+        REQUIRE(got.size() == filled + 10'000);
+        CHECK(std::equal(got.end() - 10'000, got.end(), data.begin()));
+        CHECK(server.try_shutdown_send());
+        CHECK(server.try_send_file(f, 0, 10).error() == std::errc::broken_pipe);
+    });
+}
+
 TEST_CASE("a file that is cut while it is sent ends short; one that grows is not over-sent") {
     flavours::each_task([](core&) -> task<> {
         const files::temp_folder dir;

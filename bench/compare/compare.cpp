@@ -2,7 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 
 /// Compares servers over a matrix of loads: ringlet on io_uring and on epoll, each of its
-/// techniques switched off in turn, hand-written C, and other libraries. See docs/benchmarks.md.
+/// techniques switched off in turn, hand-written C, other libraries, and for proxies and files
+/// haproxy and nginx. See docs/benchmarks.md.
 
 #include "../../samples/common/options.hpp"
 #include "machine.hpp"
@@ -14,6 +15,7 @@
 #include "progress.hpp"
 #include "ratios.hpp"
 #include "report_file.hpp"
+#include "scene.hpp"
 #include "servers.hpp"
 #include "tables.hpp"
 #include "workloads.hpp"
@@ -106,7 +108,7 @@ std::vector<const server*> servers_for(const settings& set, const std::vector<se
     std::vector<const server*> some;
     for (const server& s : all) {
         const level l = set.servers.empty() ? set.wanted() : level::full;
-        if (bench::has_sibling(s.command.front()) && takes_part(s, w, l)) some.push_back(&s);
+        if (is_installed(s) && takes_part(s, w, l)) some.push_back(&s);
     }
     return some;
 }
@@ -119,8 +121,7 @@ void print_list(const settings& set) {
     fmt::print("\nservers\n");
     for (const server& s : bench::all_servers())
         fmt::print("  {:<22} {:<9} {:<9} {:<8} {}\n", s.name, s.backend, s.kind, to_string(s.least),
-                   bench::has_sibling(s.command.front()) ? ""
-                                                         : "not built: its package is missing");
+                   is_installed(s) ? "" : "not there: its package is missing");
     fmt::print("\n{} level: {} cells\n", to_string(set.wanted()), chosen_workloads(set).size());
 }
 
@@ -157,7 +158,7 @@ public:
 
 private:
     static cell cell_of(const workload& w, const std::vector<const server*>& servers) {
-        cell c{w.name, w.traffic, w.connections, w.active, w.size, w.pipeline, w.rate, {}};
+        cell c{w.name, traffic_of(w), w.connections, w.active, w.size, w.pipeline, w.rate, {}};
         for (const server* s : servers) c.rows.push_back({s->name, s->backend, s->kind, {}, {}});
         return c;
     }
@@ -238,7 +239,7 @@ void count_instructions(report& all, const settings& set) {
     std::vector<std::string> command{"/usr/bin/env", "python3", bench::sibling("instructions.py"),
                                      "--json"};
     for (const server& s : chosen_servers(set)) {
-        if (s.kind == "ablation" || !bench::has_sibling(s.command.front())) continue;
+        if (s.kind == "ablation" || s.role != bench::role::echo || !is_installed(s)) continue;
         const workload echo{.name = "", .traffic = "echo", .connections = 64, .size = 64};
         std::string text = s.name + "=";
         for (const std::string& word : bench::command_of(s, echo)) text += word + " ";
@@ -293,7 +294,9 @@ void describe(report& all, const bench::method& how, const std::string& ring) {
 
 int compare(const settings& set, const std::optional<report>& baseline) {
     report all;
-    const bench::method how = method_of(set);
+    const bench::scratch_folder scratch;
+    bench::method how = method_of(set);
+    how.folder = scratch.path();
     all.level = to_string(set.wanted());
     all.regime = regime_of(set);
     all.rounds = set.rounds > 0 ? set.rounds : set.quick ? 2 : 5;

@@ -147,6 +147,7 @@ std::vector<fact> machine_facts() {
                             sysconf(_SC_NPROCESSORS_ONLN), hypervisor())},
         {"mitigations", mitigations()},
         {"governor", governor.empty() ? "none to be seen" : governor},
+        {"congestion", line_of("/proc/sys/net/ipv4/tcp_congestion_control")},
         {"load average", line_of("/proc/loadavg")},
         {"limits",
          fmt::format("open files {}, locked memory {}, somaxconn {}", limit_of(RLIMIT_NOFILE),

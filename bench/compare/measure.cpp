@@ -4,6 +4,7 @@
 #include "measure.hpp"
 
 #include "report_file.hpp"
+#include "scene.hpp"
 
 #include <fmt/format.h>
 #include <signal.h>
@@ -14,7 +15,6 @@ namespace bench {
 
 namespace {
 
-constexpr seconds start_limit{10};
 constexpr seconds stop_limit{10};
 constexpr double load_limit = 30;  // beyond the window: to connect and to drain
 constexpr double counting_seconds = 0.05;
@@ -78,6 +78,7 @@ run_result result_of(const load_answer& a, const method& how) {
     r.p99_9_us = a.p99_9_us;
     r.max_us = a.max_us;
     r.late_p99_us = a.late_p99_us;
+    r.fairness = a.fairness;
     r.memory = (a.server.rss - a.server.rss_fresh) / a.connected;
     r.server_busy = a.server.cpu_ns / window_ns;
     r.client_busy = a.client_cpu_ns / window_ns;
@@ -91,23 +92,14 @@ run_result result_of(const load_answer& a, const method& how) {
 
 }  // namespace
 
-std::string address_in(const std::string& start_line) {
-    constexpr std::string_view key = "listening on ";
-    const std::size_t at = start_line.find(key);
-    if (at == std::string::npos)
-        throw run_failure(fmt::format("its first line names no address: {}", start_line));
-    const std::size_t begin = at + key.size();
-    return start_line.substr(begin, start_line.find(' ', begin) - begin);
-}
-
 run_result measure(const method& how, const server& s, const workload& w, std::string& start_line) {
-    child subject(command_of(s, w), place{how.cpus.server, how.fifo});
-    start_line = subject.read_line(start_limit);
-    const std::string address = address_in(start_line);
+    const place beside{how.cpus.client, how.fifo};
+    const scene around(s, w, how.folder, beside);
+    child subject(around.command(), place{how.cpus.server, how.fifo, around.folder()});
+    const std::string address = around.address_of(subject, start_line);
     run_result result;
     try {
-        child client(load_command(how, w, address, subject.pid()),
-                     place{how.cpus.client, how.fifo});
+        child client(load_command(how, w, address, subject.pid()), beside);
         const std::string said = client.read_all(seconds(how.warmup + how.seconds + load_limit));
         result = result_of(load_answer_of(said), how);
     } catch (const std::runtime_error& why) {

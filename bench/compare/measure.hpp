@@ -20,15 +20,13 @@ struct method {
     double seconds = 0.3;
     double warmup = 0.1;
     bool fifo = false;
+    std::string folder;  ///< for files to serve and configurations
     bool alone = true;  ///< no neighbour: then others' time on the CPUs is a disturbance
     std::optional<std::uint64_t> tracepoint;
 };
 
-/// HOST:PORT of a start line; throws run_failure when there is none.
-[[nodiscard]] std::string address_in(const std::string& start_line);
-
-/// Starts the server, loads it, ends it. Throws run_failure with what went wrong, or interrupted.
-/// `start_line` gets what the server said first.
+/// Starts the server and what it needs, loads it, ends it. Throws run_failure with what went wrong,
+/// or interrupted. `start_line` gets what the server said first.
 [[nodiscard]] run_result measure(const method& how, const server& s, const workload& w,
                                  std::string& start_line);
 

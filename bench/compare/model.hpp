@@ -29,6 +29,8 @@ struct run_result {
     double p99_us = 0;
     double p99_9_us = 0;
     double max_us = 0;
+    /// The slowest connection's messages over the fastest's, in a closed loop of several.
+    std::optional<double> fairness;
     double late_p99_us = 0;  ///< with a rate: how late the generator itself was
     double memory = 0;       ///< bytes of the server's RSS per connection
     double server_busy = 0;  ///< share of the window

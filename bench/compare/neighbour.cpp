@@ -3,7 +3,7 @@
 
 #include "neighbour.hpp"
 
-#include "measure.hpp"
+#include "scene.hpp"
 
 #include <fcntl.h>
 #include <fmt/format.h>

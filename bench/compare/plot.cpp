@@ -13,6 +13,7 @@
 #include <map>
 #include <set>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace bench {
@@ -25,25 +26,28 @@ struct panel {
     double run_result::*figure;
 };
 constexpr std::array panels{
-    panel{"rate", "echoes a second", &run_result::rate},
-    panel{"server CPU", "us per echo", &run_result::cpu_us},
+    panel{"rate", "messages a second", &run_result::rate},
+    panel{"server CPU", "us per message", &run_result::cpu_us},
     panel{"latency, median", "us", &run_result::p50_us},
     panel{"latency, 99 %", "us", &run_result::p99_us},
 };
 
-bool is_plain_echo(const cell& c) {
-    return c.traffic == "echo" && c.pipeline == 1 && c.rate == 0 && c.active == 0;
+/// What is measured at several numbers of connections: traffic and size.
+using family = std::pair<std::string, std::uint64_t>;
+
+bool is_plain(const cell& c) { return c.pipeline == 1 && c.rate == 0 && c.active == 0; }
+bool is_of(const family& f, const cell& c) {
+    return is_plain(c) && c.traffic == f.first && c.size == f.second;
 }
 
-/// Sizes with more than one number of connections.
-std::vector<std::uint64_t> sizes_of(const report& all) {
-    std::map<std::uint64_t, std::set<unsigned>> seen;
+std::vector<family> families_of(const report& all) {
+    std::map<family, std::set<unsigned>> seen;
     for (const cell& c : all.cells)
-        if (is_plain_echo(c)) seen[c.size].insert(c.connections);
-    std::vector<std::uint64_t> sizes;
-    for (const auto& [size, connections] : seen)
-        if (connections.size() > 1) sizes.push_back(size);
-    return sizes;
+        if (is_plain(c)) seen[{c.traffic, c.size}].insert(c.connections);
+    std::vector<family> families;
+    for (const auto& [one, connections] : seen)
+        if (connections.size() > 1) families.push_back(one);
+    return families;
 }
 
 /// ringlet drawn thick, the C servers dashed, the peers thin.
@@ -53,14 +57,14 @@ std::string_view style_of(const std::string& kind) {
 }
 
 /// x, median, least, most of one server; empty when it has none.
-std::string points(const report& all, std::uint64_t size, const std::string& server,
+std::string points(const report& all, const family& of, const std::string& server,
                    double run_result::*figure) {
     std::map<unsigned, spread> by_connections;
     for (const cell& c : all.cells) {
-        if (!is_plain_echo(c) || c.size != size) continue;
+        if (!is_of(of, c)) continue;
         for (const row& r : c.rows)
             if (r.server == server)
-                if (const auto value = over_rounds(r, figure))
+                if (const auto value = over_rounds(r, figure); value && value->median > 0)
                     by_connections[c.connections] = *value;
     }
     std::string text;
@@ -69,23 +73,23 @@ std::string points(const report& all, std::uint64_t size, const std::string& ser
     return text;
 }
 
-std::vector<row> servers_of(const report& all) {
+std::vector<row> servers_of(const report& all, const family& of) {
     std::vector<row> servers;
     std::set<std::string> seen;
     for (const cell& c : all.cells)
         for (const row& r : c.rows)
-            if (r.kind != "ablation" && is_plain_echo(c) && seen.insert(r.server).second)
+            if (r.kind != "ablation" && is_of(of, c) && seen.insert(r.server).second)
                 servers.push_back({r.server, r.backend, r.kind, {}, {}});
     return servers;
 }
 
-std::string panel_script(const report& all, const panel& p, std::uint64_t size,
+std::string panel_script(const report& all, const panel& p, const family& of,
                          std::size_t number) {
     std::string data;
     std::string curves;
     std::size_t n = 0;
-    for (const row& s : servers_of(all)) {
-        const std::string lines = points(all, size, s.server, p.figure);
+    for (const row& s : servers_of(all, of)) {
+        const std::string lines = points(all, of, s.server, p.figure);
         ++n;
         if (lines.empty()) continue;
         const std::string name = fmt::format("$d{}_{}", number, n);
@@ -93,35 +97,36 @@ std::string panel_script(const report& all, const panel& p, std::uint64_t size,
         curves += fmt::format("{} {} using 1:2 with linespoints lc {} {} title '{}'",
                               curves.empty() ? "plot" : ",", name, n, style_of(s.kind), s.server);
     }
-    if (curves.empty()) return {};
-    return fmt::format("{}set title '{}, {} bytes'\nset ylabel '{}'\n{}\n", data, p.title, size,
-                       p.unit, curves);
+    if (curves.empty()) return "set multiplot next\n";  // a stream has no latency
+    return fmt::format("{}set title '{}, {}, {} bytes'\nset ylabel '{}'\n{}\n", data, of.first,
+                       p.title, of.second, p.unit, curves);
 }
 
 }  // namespace
 
 std::string plot_script(const report& all, const std::string& path) {
-    const auto sizes = sizes_of(all);
-    if (sizes.empty()) return {};
-    const bool one = sizes.size() == 1;
+    const auto families = families_of(all);
+    if (families.empty()) return {};
+    const bool one = families.size() == 1;
     const std::size_t rows = one ? 2 : panels.size();
-    const std::size_t columns = one ? 2 : sizes.size();
+    const std::size_t columns = one ? 2 : families.size();
     std::string text = fmt::format(
-        "set terminal {} size {},{} font 'sans,11' background '#ffffff'\nset output '{}'\n"
+        "set terminal {} size {},{} font 'sans,11' noenhanced background '#ffffff'\n"
+        "set output '{}'\n"
         "set multiplot layout {},{} columnsfirst\nset logscale xy\nset grid\n"
         "set key outside right top samplen 2\nset xlabel 'connections'\nset offsets graph 0.05\n",
         path.ends_with(".png") ? "pngcairo" : "svg", columns * 620, rows * 380, path, rows,
         columns);
     std::size_t number = 0;
-    for (const std::uint64_t size : sizes)
-        for (const panel& p : panels) text += panel_script(all, p, size, ++number);
+    for (const family& of : families)
+        for (const panel& p : panels) text += panel_script(all, p, of, ++number);
     return text + "unset multiplot\n";
 }
 
 std::string draw(const report& all, const std::string& path) {
     const std::string script = plot_script(all, path);
     if (script.empty())
-        return "nothing to draw: no echo was measured at two numbers of connections or more";
+        return "nothing to draw: nothing was measured at two numbers of connections or more";
     if (std::system("command -v gnuplot >/dev/null 2>&1") != 0)
         return "gnuplot is not installed: apt-get install gnuplot-nox";
     std::FILE* gnuplot = popen("gnuplot", "w");

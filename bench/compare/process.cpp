@@ -60,6 +60,7 @@ void bind_to(pid_t parent, const place& where) {
         CPU_SET(where.cpu, &only);
         sched_setaffinity(0, sizeof only, &only);
     }
+    if (!where.folder.empty() && chdir(where.folder.c_str()) != 0) _exit(cannot_run);
     if (where.fifo) {
         sched_param priority{};
         priority.sched_priority = 1;

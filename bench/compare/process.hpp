@@ -32,6 +32,7 @@ void check_signals();
 struct place {
     int cpu = -1;       ///< -1: wherever
     bool fifo = false;  ///< SCHED_FIFO 1: the regime `realtime`
+    std::string folder = {};  ///< to start in; empty: here
 };
 
 /// A process of ours: in a group of its own, so that Ctrl-C reaches only us and we end it; and it
@@ -52,6 +53,7 @@ public:
     void end(int signal, seconds limit);
     /// What a process that ended by itself left behind; nothing while it runs.
     [[nodiscard]] std::optional<std::string> death();
+    [[nodiscard]] bool has_ended() { return wait_for_end(seconds(0)); }
 
 private:
     [[nodiscard]] bool wait_for_output(std::chrono::steady_clock::time_point deadline);

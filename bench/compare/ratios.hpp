@@ -11,8 +11,9 @@
 
 namespace bench {
 
-/// CPU per message relative to the best C server of the same backend (of any, where it has none),
-/// taken within each round; the best is the one with the lowest median. Nothing for C servers.
+/// CPU per message relative to the best C server of the same backend (of any, where it has none,
+/// and for proxies and files, where the technique is not the backend's), taken within each round;
+/// the best is the one with the lowest median. Nothing for C servers.
 [[nodiscard]] std::optional<spread> to_c(const cell& in, const row& of);
 /// To the best peer; nothing for peers.
 [[nodiscard]] std::optional<spread> to_peer(const cell& in, const row& of);
@@ -21,7 +22,9 @@ namespace bench {
 
 /// A figure of every run of a row.
 [[nodiscard]] std::optional<spread> over_rounds(const row& of, double run_result::*figure);
-[[nodiscard]] std::optional<double> calls_of(const row& of);
+/// The median of one that not every run has.
+[[nodiscard]] std::optional<double> median_of(const row& of,
+                                              std::optional<double> run_result::*figure);
 /// User time's share of the CPU time, over all rounds: one alone has too few ticks.
 [[nodiscard]] std::optional<double> user_share(const row& of);
 
@@ -45,7 +48,7 @@ struct change {
     double before = 0;
     double now = 0;
     double ratio = 0;
-    bool relative = false;  ///< figures are relative to `C epoll` in the same round, not us
+    bool relative = false;  ///< figures are relative to a C server in the same round, not us
     bool regressed =
         false;  ///< beyond the threshold, and no round of now reaches the former median
 };

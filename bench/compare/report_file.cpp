@@ -32,9 +32,9 @@ namespace bench {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(run_result, round, messages, seconds, rate,
                                                 mb_per_second, cpu_us, user_ticks, system_ticks,
                                                 sleeps, preemptions, calls, p50_us, p90_us, p99_us,
-                                                p99_9_us, max_us, late_p99_us, memory, server_busy,
-                                                client_busy, server_waits, client_waits, stolen,
-                                                disturbed, tries)
+                                                p99_9_us, max_us, fairness, late_p99_us, memory,
+                                                server_busy, client_busy, server_waits,
+                                                client_waits, stolen, disturbed, tries)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(failure, round, why)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(row, server, backend, kind, runs, failures)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(cell, name, traffic, connections, active, size,
@@ -147,6 +147,7 @@ load_answer load_answer_of(const std::string& json) {
         take(parsed, "p99_9_us", a.p99_9_us);
         take(parsed, "max_us", a.max_us);
         take(parsed, "late_p99_us", a.late_p99_us);
+        if (parsed.contains("fairness")) a.fairness = parsed["fairness"].get<double>();
         take(parsed, "connected", a.connected);
         take(parsed, "client_cpu_ns", a.client_cpu_ns);
         take(parsed, "client_wait_ns", a.client_wait_ns);

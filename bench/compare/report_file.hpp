@@ -4,6 +4,7 @@
 
 #include "model.hpp"
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -44,6 +45,7 @@ struct load_answer {
     double p99_9_us = 0;
     double max_us = 0;
     double late_p99_us = 0;
+    std::optional<double> fairness;
     double connected = 0;
     double client_cpu_ns = 0;
     double client_wait_ns = 0;

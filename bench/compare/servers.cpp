@@ -5,6 +5,7 @@
 
 #include "process.hpp"
 
+#include <filesystem>
 #include <utility>
 
 namespace bench {
@@ -30,6 +31,44 @@ server c_ring(std::string name, level least, words more) {
 server peer(std::string name, std::string backend, level least, words command) {
     command.front() = "peers/" + command.front();
     return {std::move(name), std::move(backend), "peer", std::move(command), least};
+}
+
+/// For how long the loop waits, where that can be seen: few connections, and a rate.
+server waiting(std::string name, words more) {
+    server s = without(std::move(name), std::move(more));
+    s.cells = "echo/1x64,echo/64x64,open20k/64x64";
+    return s;
+}
+
+server sample(std::string program, std::string backend, role r) {
+    words command{"../samples/" + program, "--backend", backend == "epoll" ? "epoll" : "uring"};
+    if (r == role::files) command.insert(command.end(), {"--root", "."});
+    server s{program + (backend == "epoll" ? " epoll" : " uring"), std::move(backend), "ours",
+             std::move(command), level::standard};
+    s.role = r;
+    return s;
+}
+server by_hand(std::string name, std::string backend, role r, level least, words command) {
+    server s{std::move(name), std::move(backend), "C", std::move(command), least};
+    s.role = r;
+    return s;
+}
+server haproxy(std::string name, std::string option) {
+    server s{std::move(name), "epoll", "peer", {"/usr/sbin/haproxy", "-db", "-f"},
+             level::standard};
+    s.role = role::proxy;
+    s.form = config::haproxy;
+    s.option = std::move(option);
+    return s;
+}
+server nginx(std::string name, role r, std::string option) {
+    server s{std::move(name), "epoll", "peer", {"/usr/sbin/nginx", "-e", "stderr", "-c"},
+             level::standard};
+    s.role = r;
+    s.form = r == role::proxy ? config::nginx_proxy : config::nginx_files;
+    if (r == role::proxy) s.needs = "/usr/lib/nginx/modules/ngx_stream_module.so";
+    s.option = std::move(option);
+    return s;
 }
 
 }  // namespace
@@ -62,27 +101,72 @@ std::vector<server> all_servers() {
         without("window 512", {"--window", "512"}),
         without("own buffer", {"--own-buffer"}),
         without("guarded", {"--guarded"}),
-        without("spin 50us", {"--spin", "50"}),
+        waiting("spin 50us", {"--spin", "50"}),
+        waiting("min-wait 20us", {"--wait-count", "8", "--min-wait", "20"}),
+        waiting("min-wait 100us", {"--wait-count", "16", "--min-wait", "100"}),
         ours("epoll own buffer", "epoll", "ablation", standard, {"--own-buffer"}),
         ours("epoll guarded", "epoll", "ablation", standard, {"--guarded"}),
+        sample("tcp_proxy", "io_uring", role::proxy),
+        sample("tcp_proxy", "epoll", role::proxy),
+        by_hand("C proxy copy", "epoll", role::proxy, standard, {"limit_proxy"}),
+        by_hand("C proxy copy 256K", "epoll", role::proxy, full,
+                {"limit_proxy", "--buffer", "262144"}),
+        by_hand("C proxy splice", "epoll", role::proxy, standard,
+                {"limit_proxy", "--technique", "splice", "--buffer", "1048576"}),
+        by_hand("C proxy ring", "io_uring", role::proxy, standard,
+                {"limit_proxy", "--technique", "ring", "--buffer", "1048576"}),
+        haproxy("haproxy", ""),
+        haproxy("haproxy splice", "option splice-auto"),
+        nginx("nginx stream", role::proxy, ""),
+        sample("file_server", "io_uring", role::files),
+        sample("file_server", "epoll", role::files),
+        by_hand("C file", "epoll", role::files, standard, {"limit_file"}),
+        by_hand("C file copy", "epoll", role::files, standard,
+                {"limit_file", "--technique", "copy"}),
+        nginx("nginx", role::files, ""),
+        nginx("nginx nopush", role::files, "tcp_nopush on;"),
+        nginx("nginx cache", role::files, "open_file_cache max=100;"),
     };
 }
 
-std::vector<std::string> command_of(const server& s, const workload& w) {
-    std::vector<std::string> command = s.command;
-    command.front() = sibling(command.front());
+bool is_installed(const server& s) {
+    return has_sibling(s.command.front()) && (s.needs.empty() || std::filesystem::exists(s.needs));
+}
+
+namespace {
+void add_mode(words& command, const workload& w) {
     if (w.traffic == "sink" || w.traffic == "source") {
-        command.push_back("--mode");
+        command.emplace_back("--mode");
         command.push_back(w.traffic);
     }
-    command.push_back("--listen");
-    command.push_back("127.0.0.1:0");
+}
+void add_listen(words& command) {
+    command.emplace_back("--listen");
+    command.emplace_back("127.0.0.1:0");
+}
+}  // namespace
+
+std::vector<std::string> command_of(const server& s, const workload& w) {
+    words command = s.command;
+    command.front() = sibling(command.front());
+    if (s.form != config::none) return command;
+    if (w.role == role::echo) add_mode(command, w);
+    add_listen(command);
+    return command;
+}
+
+std::vector<std::string> upstream_command(const workload& w) {
+    words command{sibling("limit_epoll")};
+    add_mode(command, w);
+    add_listen(command);
     return command;
 }
 
 bool takes_part(const server& s, const workload& w, level l) {
+    if (s.role != w.role) return false;
+    if (!s.cells.empty() && l != level::full) return matches(s.cells, w.name);
     if (s.kind == "ablation" && l != level::full && !w.ablates) return false;
-    return s.streams || (w.traffic != "sink" && w.traffic != "source");
+    return s.role != role::echo || s.streams || (w.traffic != "sink" && w.traffic != "source");
 }
 
 }  // namespace bench

@@ -66,6 +66,7 @@ line line_of(const cell& c, const row& r) {
     const auto cpu = over_rounds(r, &run_result::cpu_us);
     const auto form = cpu_form(cpu);
     const auto user = user_share(r);
+    const auto fairness = median_of(r, &run_result::fairness);
     return {r.server,
             median(over_rounds(r, &run_result::rate), "{:.0f}"),
             median(cpu, form),
@@ -75,7 +76,7 @@ line line_of(const cell& c, const row& r) {
             range(to_c(c, r), "{:.2f}"),
             median(to_peer(c, r), "{:.2f}"),
             median(to_ours(c, r), "{:.2f}"),
-            number(calls_of(r), "{:.2f}"),
+            number(median_of(r, &run_result::calls), "{:.2f}"),
             median(over_rounds(r, &run_result::sleeps), "{:.3f}"),
             median(over_rounds(r, &run_result::preemptions), "{:.3f}"),
             micros(r, &run_result::p50_us),
@@ -83,6 +84,7 @@ line line_of(const cell& c, const row& r) {
             micros(r, &run_result::p99_us),
             micros(r, &run_result::p99_9_us),
             micros(r, &run_result::max_us),
+            fairness ? fmt::format("{:.2f}", *fairness) : "-",
             median(over_rounds(r, &run_result::memory), "{:.0f}"),
             remarks_of(c, r)};
 }
@@ -90,7 +92,7 @@ line line_of(const cell& c, const row& r) {
 const line& head_line() {
     static const line head{"server", "op/s",  "CPU us", "min..max", "user",    "/C",  "min..max",
                            "/peer",  "/ours", "calls",  "sleeps",   "preempt", "p50", "p90",
-                           "p99",    "p99.9", "max",    "B/conn",   ""};
+                           "p99",    "p99.9", "max",    "fair",     "B/conn",  ""};
     return head;
 }
 
@@ -173,11 +175,11 @@ std::string trust_text(const report& all) {
 constexpr std::string_view legend =
     "CPU us: the server's user and system time per message, median and range over the rounds. /C, "
     "/peer, /ours: CPU per message relative to the best C server of the same backend, the best "
-    "peer, "
-    "and ringlet on the same backend (the best by its median), within a round. calls: system calls "
-    "per message. sleeps, "
-    "preempt: voluntary and involuntary context switches per message. p50 to max: latency in us. "
-    "B/conn: the server's memory per connection.\n";
+    "peer, and ringlet on the same backend (the best by its median), within a round; for proxies "
+    "and files the best C server of any. calls: system calls per message. sleeps, preempt: "
+    "voluntary and involuntary context switches per message. p50 to max: latency in us. fair: what "
+    "the slowest connection got of what the fastest got. B/conn: the server's memory per "
+    "connection.\n";
 
 }  // namespace
 
@@ -244,7 +246,7 @@ std::string changes_text(const std::vector<change>& changes, double threshold) {
     std::vector<line> lines{{"ringlet", "cell", "before", "now", "now/before", ""}};
     std::size_t regressed = 0;
     for (const change& c : changes) {
-        const std::string_view form = c.relative ? "{:.3f} x C epoll" : "{:.3f} us";
+        const std::string_view form = c.relative ? "{:.3f} x C" : "{:.3f} us";
         lines.push_back({c.server, c.cell, fmt::format(fmt::runtime(form), c.before),
                          fmt::format(fmt::runtime(form), c.now), fmt::format("{:.2f}", c.ratio),
                          c.regressed ? "REGRESSED" : ""});

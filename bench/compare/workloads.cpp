@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <utility>
 
 namespace bench {
 
@@ -16,7 +17,8 @@ namespace {
 constexpr std::uint64_t most_in_flight = 256 << 20;  // bytes; beyond it the machine only swaps
 
 std::string size_name(std::uint64_t bytes) {
-    return bytes < 1024 ? std::to_string(bytes) : fmt::format("{}K", bytes / 1024);
+    if (bytes < 1024) return std::to_string(bytes);
+    return bytes < 1 << 20 ? fmt::format("{}K", bytes / 1024) : fmt::format("{}M", bytes >> 20);
 }
 
 /// The matrix of echoes; the cells that the shorter levels take are named below.
@@ -57,7 +59,42 @@ constexpr std::array chosen{
     choice{"sink/8x64K", level::standard, false},
     choice{"source/8x64K", level::standard, false},
     choice{"idle4096/64x64", level::standard, false},
+    choice{"proxy/1x64", level::standard, false},
+    choice{"proxy/64x64", level::standard, false},
+    choice{"proxy-bulk/1x64K", level::standard, false},
+    choice{"proxy-bulk/8x64K", level::standard, false},
+    choice{"file/64x4K", level::standard, false},
+    choice{"file/16x1M", level::standard, false},
 };
+
+void add_proxies(std::vector<workload>& all) {
+    const auto add = [&all](std::string name, std::string traffic, unsigned connections,
+                            std::uint64_t size) {
+        workload w{.name = std::move(name),
+                   .traffic = std::move(traffic),
+                   .connections = connections,
+                   .size = size};
+        w.role = role::proxy;
+        all.push_back(std::move(w));
+    };
+    for (const unsigned connections : {1U, 8U, 64U})
+        add(fmt::format("proxy/{}x64", connections), "echo", connections, 64);
+    add("proxy/64x16K", "echo", 64, 16384);
+    for (const unsigned connections : {1U, 8U})
+        add(fmt::format("proxy-bulk/{}x64K", connections), "source", connections, 65536);
+}
+
+void add_files(std::vector<workload>& all) {
+    for (const auto& [connections, size] :
+         {std::pair{1U, 4096U}, {64U, 4096U}, {64U, 65536U}, {1U, 1048576U}, {16U, 1048576U}}) {
+        workload w{.name = fmt::format("file/{}x{}", connections, size_name(size)),
+                   .traffic = "file",
+                   .connections = connections,
+                   .size = size};
+        w.role = role::files;
+        all.push_back(std::move(w));
+    }
+}
 
 }  // namespace
 
@@ -88,6 +125,8 @@ std::vector<workload> all_workloads() {
     workload idle{.name = "idle4096/64x64", .traffic = "echo", .connections = 4096, .size = 64};
     idle.active = 64;
     all.push_back(idle);
+    add_proxies(all);
+    add_files(all);
     for (workload& w : all)
         for (const choice& c : chosen)
             if (c.name == w.name) {
@@ -95,6 +134,10 @@ std::vector<workload> all_workloads() {
                 w.ablates = c.ablates;
             }
     return all;
+}
+
+std::string traffic_of(const workload& w) {
+    return w.role == role::proxy ? w.traffic + " through a proxy" : w.traffic;
 }
 
 bool matches(std::string_view patterns, std::string_view name) {

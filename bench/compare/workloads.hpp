@@ -15,6 +15,13 @@ namespace bench {
 enum class level : unsigned { quick, standard, full };
 [[nodiscard]] std::string_view to_string(level l) noexcept;
 
+/// What a server does.
+enum class role : unsigned {
+    echo,
+    proxy,  ///< between the load and an echo server, or one that sends without end
+    files,  ///< serves them over HTTP
+};
+
 struct workload {
     std::string name;     ///< `echo/64x16K`: connections by size
     std::string traffic;  ///< what load is told
@@ -25,7 +32,11 @@ struct workload {
     std::uint64_t rate = 0;  ///< 0: a closed loop
     level least = level::full;
     bool ablates = false;  ///< the techniques are switched off here, in the standard level too
+    bench::role role = bench::role::echo;
 };
+
+/// What goes over the connections, in words.
+[[nodiscard]] std::string traffic_of(const workload& w);
 
 /// Every cell there is.
 [[nodiscard]] std::vector<workload> all_workloads();

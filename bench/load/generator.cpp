@@ -28,6 +28,7 @@ constexpr std::size_t room_size = 256 * 1024;
 constexpr std::size_t open_loop_depth = 1024;
 constexpr std::uint64_t spin_below_ns = 100'000;  // a sleep's end is not known better than that
 constexpr std::uint64_t longest_sleep_ns = 50'000'000;
+constexpr std::size_t longest_head = 1024;
 constexpr unsigned sources = 250;  // addresses of 127/8: each has its own ports for TIME_WAIT
 
 std::uint64_t now_ns() {
@@ -42,6 +43,7 @@ std::uint64_t now_ns() {
 generator::generator(const load_settings& set)
     : set_(set),
       kind_(static_cast<traffic>(set.kind)),
+      request_(fmt::format("GET /{} HTTP/1.1\r\nHost: bench\r\n\r\n", set.size)),
       depth_(set.rate > 0 ? open_loop_depth : set.pipeline),
       since_(set.connections * depth_),
       connections_(set.connections),
@@ -143,6 +145,9 @@ void generator::begin_all() {
                 break;
             case traffic::sink: stream(c); break;
             case traffic::source: break;
+            case traffic::file:
+                if (c.active) ask(c, now);
+                break;
         }
         if (failed_) return;
     }
@@ -217,6 +222,7 @@ void generator::next_phase(std::uint64_t now) {
             result_.end = sample_process(server);
             note_own_use();
             result_.stolen_ticks = stolen_ticks(static_cast<int>(set_.watched_cpu)) - stolen_begin_;
+            result_.fairness = fairness();
             phase_ = phase::counting;
             phase_end_ = now_ns() + set_.count_ns;
             if (set_.count_ns > 0 && set_.tracepoint != 0) {
@@ -242,12 +248,24 @@ void generator::note_own_use() {
     result_.own_wait_ns = own.wait_ns - own_begin_.wait_ns;
 }
 
+std::optional<double> generator::fairness() const {
+    if (talking_.size() < 2 || set_.rate > 0) return std::nullopt;
+    const auto [least, most] = std::minmax_element(
+        talking_.begin(), talking_.end(),
+        [](const connection* a, const connection* b) { return a->share < b->share; });
+    if ((*most)->share == 0) return std::nullopt;
+    return static_cast<double>((*least)->share) / static_cast<double>((*most)->share);
+}
+
 /// The connection ends as soon as nothing is on its way any more.
 void generator::drain(connection& c) {
     if (c.closing) return;
     switch (kind_) {
         case traffic::churn: break;
         case traffic::source: close(c); break;
+        case traffic::file:
+            if (c.echoed == c.begun) close(c);
+            break;
         case traffic::echo:
         case traffic::sink:
             if (c.sent < c.due || (kind_ == traffic::echo && c.echoed < c.begun)) return;
@@ -284,6 +302,7 @@ void generator::on_readable(connection& c) {
         case traffic::churn: take_echo(c, size); break;
         case traffic::sink: take_count(c, size); break;
         case traffic::source: take_source(c, size); break;
+        case traffic::file: take_file(c, size); break;
     }
 }
 
@@ -324,7 +343,7 @@ void generator::take_echo(connection& c, std::size_t got) {
 void generator::complete(connection& c, std::uint64_t now) {
     const std::uint64_t began = since(c, c.echoed);
     ++c.echoed;
-    if (phase_ == phase::measuring) ++result_.messages;
+    if (phase_ == phase::measuring) ++result_.messages, ++c.share;
     if (phase_ == phase::counting) ++result_.counted_messages;
     // With a rate, whatever was due in the window counts, however late it comes.
     const bool counts =
@@ -341,7 +360,46 @@ void generator::take_source(connection& c, std::size_t got) {
         c.received += piece;
         done += piece;
     }
-    count_bytes(got);
+    count_bytes(c, got);
+}
+
+void generator::take_file(connection& c, std::size_t got) {
+    const std::size_t of_head = c.in_body ? 0 : take_head(c, got);
+    if (failed_) return;
+    const std::size_t body = got - of_head;
+    if (body > set_.size - c.received) return fail(c, "more came than was promised", 0);
+    const auto want = bytes_.at(c.received, body);
+    const std::byte* const came = room_.get() + of_head;
+    if (std::memcmp(came, want.data(), body) != 0) {
+        const auto wrong = std::mismatch(want.begin(), want.end(), came).first;
+        return mismatch(c, c.received + static_cast<std::uint64_t>(wrong - want.begin()));
+    }
+    c.received += body;
+    if (!c.in_body || c.received < set_.size) return;
+    const std::uint64_t now = now_ns();
+    complete(c, now);
+    if (sending())
+        ask(c, now);
+    else
+        close(c);
+}
+
+/// How many of the bytes in the room belong to the head of the answer.
+std::size_t generator::take_head(connection& c, std::size_t got) {
+    const std::size_t before = c.head.size();
+    const std::size_t taken = std::min(got, longest_head - before);
+    c.head.append(reinterpret_cast<const char*>(room_.get()), taken);
+    const std::size_t end = c.head.find("\r\n\r\n");
+    if (end == std::string::npos) {
+        if (c.head.size() == longest_head) fail(c, "the head of an answer is too long", 0);
+        return taken;
+    }
+    const std::string length = fmt::format("\r\nContent-Length: {}\r\n", set_.size);
+    if (!c.head.starts_with("HTTP/1.1 200 ") ||
+        strcasestr(c.head.c_str(), length.c_str()) == nullptr)
+        fail(c, "the answer is not the file", 0);
+    c.in_body = true;
+    return end + 4 - before;
 }
 
 void generator::take_count(connection& c, std::size_t got) {
@@ -352,7 +410,8 @@ void generator::take_count(connection& c, std::size_t got) {
     if (said != c.sent) mismatch(c, said);
 }
 
-void generator::count_bytes(std::uint64_t bytes) {
+void generator::count_bytes(connection& c, std::uint64_t bytes) {
+    if (phase_ == phase::measuring) c.share += bytes;
     partial_ += bytes;
     const std::uint64_t whole = partial_ / set_.size;
     partial_ -= whole * set_.size;
@@ -371,6 +430,18 @@ void generator::begin(connection& c, std::uint64_t time) {
 
 void generator::refill(connection& c, std::uint64_t now) {
     while (c.begun - c.echoed < depth_) begin(c, now);
+}
+
+void generator::ask(connection& c, std::uint64_t now) {
+    since(c, c.begun) = now;
+    ++c.begun;
+    c.received = 0;
+    c.head.clear();
+    c.in_body = false;
+    const ssize_t sent =
+        send(c.fd, request_.data(), request_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent != static_cast<ssize_t>(request_.size()))
+        fail(c, "send", sent < 0 ? errno : EMSGSIZE);
 }
 
 void generator::flush(connection& c) {
@@ -396,7 +467,7 @@ void generator::stream(connection& c) {
     if (sent > 0) {
         c.sent += static_cast<std::uint64_t>(sent);
         c.due = c.sent;
-        count_bytes(static_cast<std::uint64_t>(sent));
+        count_bytes(c, static_cast<std::uint64_t>(sent));
     }
     await_room(c, true);
 }

@@ -24,6 +24,7 @@ enum class traffic : unsigned {
     churn,   ///< connect, one message there and back, close
     sink,    ///< bytes go out as fast as they are taken; at the end the server says how many
     source,  ///< the server's bytes come in as fast as they can
+    file,    ///< GET /SIZE over HTTP, again and again: a file with the pattern's first bytes
 };
 
 struct load_settings {
@@ -32,7 +33,7 @@ struct load_settings {
     unsigned connections = 64;
     unsigned active = 0;  ///< of them, how many talk; 0: all
     std::size_t size = 64;
-    unsigned pipeline = 1;   ///< messages on their way per connection
+    unsigned pipeline = 1;   ///< messages on their way per connection; 1 for files
     std::uint64_t rate = 0;  ///< messages a second over all, whatever comes back; 0: closed loop
     std::uint64_t warmup_ns = 100'000'000;
     std::uint64_t window_ns = 1'000'000'000;
@@ -57,6 +58,9 @@ struct load_result {
     std::uint64_t stolen_ticks = 0;
     std::optional<std::uint64_t> counted_calls;
     std::uint64_t counted_messages = 0;
+    /// The slowest talking connection's part of what came through over the fastest's; in a closed
+    /// loop of several.
+    std::optional<double> fairness;
     std::uint64_t errors = 0;
     std::uint64_t mismatches = 0;
     std::string trouble;  ///< the first of them
@@ -86,6 +90,9 @@ private:
         std::uint64_t due = 0;  ///< bytes to be sent, over all time
         std::uint64_t sent = 0;
         std::uint64_t received = 0;
+        std::uint64_t share = 0;  ///< messages or bytes of the window
+        std::string head;         ///< of an HTTP answer, as far as it has come
+        bool in_body = false;
     };
     enum class phase { warming, measuring, counting, draining };
 
@@ -99,18 +106,22 @@ private:
     void on_end(connection& c);
     void begin(connection& c, std::uint64_t since);
     void refill(connection& c, std::uint64_t now);
+    void ask(connection& c, std::uint64_t now);
     void flush(connection& c);
     void stream(connection& c);
     void await_room(connection& c, bool wanted);
     void take_echo(connection& c, std::size_t got);
     void take_source(connection& c, std::size_t got);
     void take_count(connection& c, std::size_t got);
+    void take_file(connection& c, std::size_t got);
+    [[nodiscard]] std::size_t take_head(connection& c, std::size_t got);
     void complete(connection& c, std::uint64_t now);
     void send_due(std::uint64_t now);
     void next_phase(std::uint64_t now);
     void note_own_use();
     void drain(connection& c);
-    void count_bytes(std::uint64_t bytes);
+    void count_bytes(connection& c, std::uint64_t bytes);
+    [[nodiscard]] std::optional<double> fairness() const;
     void fail(connection& c, const char* what, int error);
     void mismatch(connection& c, std::uint64_t at);
     [[nodiscard]] std::int64_t time_to_sleep(std::uint64_t now) const;
@@ -124,6 +135,7 @@ private:
     const traffic kind_;
     const samples::pattern bytes_;
     std::vector<unsigned char> block_;  // two of the source's blocks
+    const std::string request_;         // for a file
     load_result result_;
     std::size_t depth_;
     std::vector<std::uint64_t> since_;

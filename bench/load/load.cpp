@@ -64,6 +64,7 @@ void print_json(const load_settings& set, const load_result& r) {
     if (set.rate > 0)
         text += fmt::format(", \"late_p99_us\": {:.3f}",
                             static_cast<double>(r.lateness.percentile(99)) / 1e3);
+    if (r.fairness) text += fmt::format(", \"fairness\": {:.4f}", *r.fairness);
     if (set.watched != 0) text += fmt::format(", \"server\": {}", server_json(r));
     if (r.counted_calls)
         text += fmt::format(", \"counted_calls\": {}, \"counted_messages\": {}", *r.counted_calls,
@@ -92,7 +93,7 @@ load_settings read_command_line(int argc, char** argv) {
     ringlet::nanoseconds patience = 10s;
     samples::command_line line("load", "Loads a server, verifies every byte, and watches it.");
     line.address("connect", set.server, "the server (default 127.0.0.1:7000)");
-    line.choice("traffic", {"echo", "churn", "sink", "source"}, set.kind,
+    line.choice("traffic", {"echo", "churn", "sink", "source", "file"}, set.kind,
                 "what goes over the connections (default echo)");
     line.number("connections", set.connections, 1, 1'000'000, "how many (default 64)");
     line.number("active", set.active, 1, 1'000'000,
@@ -117,6 +118,9 @@ load_settings read_command_line(int argc, char** argv) {
     set.window_ns = static_cast<std::uint64_t>(window.count());
     set.count_ns = static_cast<std::uint64_t>(count.count());
     set.patience_ns = static_cast<std::uint64_t>(patience.count());
+    const bool files = set.kind == static_cast<unsigned>(bench::traffic::file);
+    if (files && (set.pipeline > 1 || set.rate > 0))
+        line.refuse("--traffic file: one request after the other, so no --pipeline and no --rate");
     if (set.active > set.connections)
         line.refuse(fmt::format("--active `{}`: there are only {} connections", set.active,
                                 set.connections));

@@ -4,6 +4,7 @@
 #include <ringlet/io/send_file.hpp>
 
 #include <ringlet/io/file.hpp>
+#include <ringlet/io/tcp_stream.hpp>
 
 #include <io/socket.hpp>
 #include <io/start.hpp>
@@ -21,13 +22,15 @@ namespace ringlet {
 
 namespace {
 
-/// What one connection may send before the others have their turn: about 200 us of the core's time.
+/// What one connection may send of a file before the others have their turn: about 200 us of the
+/// core's time.
 constexpr std::uint64_t share = 1024 * 1024;
 /// Up to here, head and all, a copy is cheaper than sendfile(2).
 constexpr std::size_t small = 16 * 1024;
 /// What sendfile(2) moves at a time: sixteen pages, as many as one buffer of the socket takes. A
 /// head in front of more than that would leave every one of those buffers with an odd number of
-/// bytes.
+/// bytes. A rest of a file that is no longer goes with the share before it: a turn and a packet of
+/// their own for a few bytes cost more than they give the others.
 constexpr std::uint64_t pipeful = 64 * 1024;
 
 }  // namespace
@@ -47,17 +50,25 @@ void send_file_op::prepare(io_uring_sqe& sqe) noexcept {
 }
 
 int send_file_op::attempt() noexcept {
-    std::uint64_t budget = share;
+    std::uint64_t budget = left_ <= share + pipeful ? share + pipeful : share;
     while (socket_->writable && (left_ > 0 || !head_.empty())) {
         if (budget == 0) return -EAGAIN;
+        const std::uint64_t before = sent_;
         int answer = -EAGAIN;
         if (left_ + head_.size() <= small) answer = send_copy();
         if (answer == -EAGAIN && socket_->writable)
             answer = head_.empty() ? send_pages(std::min(left_, budget)) : send_head();
         if (answer <= 0 && answer != -EAGAIN) return answer == 0 ? ended() : answer;
-        if (answer > 0) budget -= std::min(budget, static_cast<std::uint64_t>(answer));
+        budget -= sent_ - before;
     }
     return left_ == 0 && head_.empty() ? 0 : -EAGAIN;
+}
+
+int send_file_op::at_once() noexcept {
+    socket_->must_be_free(side::write);
+    if (left_ + head_.size() > small || !socket_->writable) return 0;
+    const int sent = send_copy();
+    return sent == -EAGAIN ? 0 : sent;
 }
 
 /// A copy of a few kilobytes costs less than what sendfile(2) does around it, and goes out with the
@@ -72,7 +83,7 @@ int send_file_op::send_copy() noexcept {
     if (got < 0) return got;
     const std::size_t size = head + static_cast<std::size_t>(got);
     if (size == 0) return 0;
-    const int sent = sys::send(socket_->fd, room.data(), size);
+    const int sent = send_now(*socket_, room.data(), size);
     if (sent < 0 || static_cast<std::size_t>(sent) < size) socket_->writable = sent > 0;
     if (sent <= 0) return sent;
     const std::size_t of_head = std::min(head, static_cast<std::size_t>(sent));
@@ -115,6 +126,14 @@ int send_file_op::ended() noexcept {
     static_cast<void>(sys::set_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, 1));
     if (nodelay == 0) static_cast<void>(sys::set_option(socket_->fd, IPPROTO_TCP, TCP_NODELAY, 0));
     return 0;
+}
+
+result<std::uint64_t> tcp_stream::try_send_file(const file& from, std::uint64_t offset,
+                                                std::uint64_t length,
+                                                std::span<const std::byte> head) noexcept {
+    const int sent = send_file_op(*socket_, from, offset, length, head).at_once();
+    if (sent < 0) return answer::to_error(sent);
+    return static_cast<std::uint64_t>(sent);
 }
 
 template class operation<send_file_op, side::write>;

@@ -28,6 +28,9 @@ public:
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
     [[nodiscard]] int advance(int) noexcept { return attempt(); }
+    /// Without waiting for anything, instead of awaiting it: bytes of the head and the file, 0 for
+    /// what is not to be had like that, or -errno.
+    [[nodiscard]] int at_once() noexcept;
     [[nodiscard]] result<std::uint64_t> finish(int answer) const noexcept {
         if (answer < 0) return answer::to_error(answer);
         return sent_;

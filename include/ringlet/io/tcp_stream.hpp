@@ -91,6 +91,12 @@ public:
                                          std::span<const std::byte> head = {}) noexcept {
         return send_file_op(*socket_, from, offset, length, head);
     }
+    /// The same for up to 16 KiB, head and all, without waiting for the disk or the peer: how many
+    /// bytes went, those of the head first. Fewer than all of them, or 0, when there is more, when
+    /// it is not in the page cache, or when the peer is slow: fetch() and send_file() the rest.
+    [[nodiscard]] result<std::uint64_t> try_send_file(
+        const file& from, std::uint64_t offset, std::uint64_t length,
+        std::span<const std::byte> head = {}) noexcept;
     /// From now on chunks of `least` bytes and more (rounded up to a power of two from 1 KiB to
     /// 16 MiB) are sent without
     /// the kernel copying them, on io_uring (Linux 6.0; with IORING_OP_SEND_ZC); 0: none. A chunk's
