@@ -44,6 +44,9 @@ public:
         return opened_ ? 0 : open_now();
     }
     [[nodiscard]] bool provides() const noexcept { return providing_; }
+    /// Bytes after which a multishot receive ends by itself, so that the kernel gives one stream no
+    /// more than `hold` buffers before the loop is asked; 0: it knows no such limit.
+    [[nodiscard]] std::uint32_t receive_limit() const noexcept { return receive_limit_; }
     /// The ring cannot receive into the window: by hand from now on.
     void stop_providing() noexcept;
     [[nodiscard]] const buffer_options& options() const noexcept { return options_; }
@@ -135,6 +138,7 @@ private:
     std::size_t ring_bytes_ = 0;
     std::uint16_t ring_tail_ = 0;
     std::uint32_t with_kernel_ = 0;
+    std::uint32_t receive_limit_ = 0;
     std::uint32_t low_ = 0;  // fewer than this with the kernel: refill
     std::uint32_t leased_ = 0;
     std::uint32_t fed_hands_ = 0;

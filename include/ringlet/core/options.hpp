@@ -41,7 +41,8 @@ struct buffer_options {
     /// For streams that move much at a time.
     std::uint32_t large_size = 256 * 1024;
     std::uint32_t large_limit = 32;
-    /// Buffers one stream may have received unasked before it is paused (io_uring).
+    /// Buffers one stream may have received unasked before it is paused (io_uring; before Linux
+    /// 6.17 the kernel may give it as many as `window` more before it can be stopped).
     std::uint32_t hold = 4;
     receive_path receive = receive_path::automatic;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
