@@ -285,22 +285,22 @@ def proxied(backend: str, to: str, *arguments: str, listen="127.0.0.1:0"):
 
 @case("iperf3")
 def iperf3(backend):
-    count = "4M" if SANITIZED else "64M"
+    # What is on its way when the last byte has been sent is in no sum: so there are many.
+    count = ("-n", "32M" if SANITIZED else "64M")
     words = []
     with peer("iperf3", lambda port: ("-s", "-B", "127.0.0.1", "-p", str(port))) as server:
         for mode in MODES:
             with proxied(backend, server.address, "--mode", mode) as p:
-                for how in ((), ("-R",), ("--bidir",), ("-P", "4")):
+                for how in (count, (*count, "-R"), (*count, "-P", "4"), ("-t", "1", "--bidir")):
                     said = json.loads(run("iperf3", "-c", "127.0.0.1", "-p", str(p.port), "-J",
-                                          "-n", count, *how))
+                                          *how))
                     sums = [told for name, told in said["end"].items()
                             if name.startswith("sum_received")]
-                    # What is on its way when the last byte has been sent is in no sum.
                     expect(len(sums) == 1 + ("--bidir" in how) and
                            all(s["bytes"] > 0 for s in sums), f"{how}: {sums}")
-                    if not how:
+                    if how is count:
                         words.append(f"{mode} {sums[0]['bits_per_second'] / 8e9:.1f} GB/s")
-    return "there, back, both ways, 4 at once; " + ", ".join(words)
+    return "there, back, 4 at once, both ways; " + ", ".join(words)
 
 
 @case("curl", "nginx")

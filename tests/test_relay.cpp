@@ -81,6 +81,9 @@ void each_mode(Body body) {
         INFO("mode ", std::string(name_of(mode)));
         each_core([&](core& c) { return body(c, mode); });
     }
+    INFO("mode splice, in the ring");
+    each_core([&](core& c) { return body(c, relay_mode::splice); },
+              [](core_options& o) { o.pipes.path = splice_path::ring; });
 }
 
 relay_options options_of(relay_mode mode) {

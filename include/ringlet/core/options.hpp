@@ -52,6 +52,13 @@ struct buffer_options {
     std::uint32_t registered = 2 * 1024 * 1024;
 };
 
+/// How streams are spliced; io_uring only.
+enum class splice_path : std::uint8_t {
+    readiness,  ///< the ring tells of data, splice(2) on the core's thread moves it
+    ring,       ///< the ring tells of data, IORING_OP_SPLICE moves it: on worker threads of the
+                ///< kernel, which unburdens the core's and costs more in all
+};
+
 /// The pipes of a core through which streams are spliced. A pipe is held while there is something in
 /// it, so a few are enough for many streams; who finds none copies instead.
 struct pipe_options {
@@ -61,6 +68,7 @@ struct pipe_options {
     /// may have 1 MiB in a pipe and 64 MiB in all theirs (/proc/sys/fs/pipe-max-size,
     /// pipe-user-pages-soft): what goes beyond stays at 64 KiB, or is not made.
     std::uint32_t size = 1024 * 1024;
+    splice_path path = splice_path::readiness;
 };
 
 /// The threads that calls which block are given to; see io/blocking.hpp. They belong to the process:
