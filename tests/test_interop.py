@@ -527,8 +527,11 @@ def gibibyte_both_ways(backend):
         s.settimeout(60 * SCALE)
         in_two(lambda: back.send(s, size), lambda: there.check(s, size))
 
-    for mode in MODES:
-        with upstream(serve) as u, proxied(backend, u.address, "--mode", mode) as p:
+    ways = {mode: ("--mode", mode) for mode in MODES}
+    if backend == "uring":
+        ways["splice in the ring"] = ("--mode", "splice", "--splice", "ring")
+    for mode, arguments in ways.items():
+        with upstream(serve) as u, proxied(backend, u.address, *arguments) as p:
             began = time.monotonic()
             with p.connect() as c:
                 c.settimeout(60 * SCALE)
