@@ -13,13 +13,13 @@
 using namespace ringlet;
 
 static_assert(sizeof(completion) == 40);
-static_assert(sizeof(descriptor) == 128);
+static_assert(sizeof(descriptor) == 160);
 static_assert(sizeof(tcp_stream) == 8);
 static_assert(sizeof(chunk) == 16);
-static_assert(sizeof(recv_op) == 120);
-static_assert(sizeof(recv_chunk_op) == 120);
-static_assert(sizeof(send_op) == 120);
-static_assert(sizeof(send_all_op) == 136);
+static_assert(sizeof(recv_op) == 72);
+static_assert(sizeof(recv_chunk_op) == 72);
+static_assert(sizeof(send_op) == 72);
+static_assert(sizeof(send_all_op) == 88);
 
 TEST_CASE("settings are part of an operation: they do not make it another, larger one") {
     using recv = decltype(std::declval<tcp_stream&>().chunks().next());

@@ -4,6 +4,7 @@
 #include "flavours.hpp"
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -36,9 +37,29 @@ struct probe : timer {
     std::uint64_t fired_at = 0;
 };
 
+/// Two deadlines that note when they passed.
+struct pair_probe : deadline_pair {
+    static void passed(deadline_pair& p, unsigned which) noexcept {
+        auto& self = static_cast<pair_probe&>(p);
+        ++self.times[which];
+        self.passed_at[which] = *self.clock;
+    }
+    const std::uint64_t* clock = nullptr;
+    std::array<int, 2> times{};
+    std::array<std::uint64_t, 2> passed_at{};
+};
+
 /// A wheel and the time it is told.
 struct bench {
-    explicit bench(std::uint64_t begin = 0) : clock(begin) { wheel->advance(begin); }
+    explicit bench(std::uint64_t begin = 0) : clock(begin) {
+        wheel->advance(begin);
+        wheel->pair_passed = pair_probe::passed;
+    }
+    void arm(pair_probe& p, unsigned which, std::uint64_t duration) {
+        p.clock = &clock;
+        wheel->arm_after(p, which, duration);
+        wheel->place_fresh(clock);
+    }
     void arm(probe& p, std::uint64_t duration) {
         p.clock = &clock;
         wheel->arm_after(p, duration);
@@ -76,6 +97,112 @@ TEST_CASE("a timer fires once, never early and at most two ticks late, from 1 us
             REQUIRE(p.fired_at >= begin + d);
             REQUIRE(looks <= 8);
             REQUIRE(b.wheel->next_ns() == timer_wheel::never);
+        }
+    }
+}
+
+TEST_CASE("each deadline of a pair passes once, never early and at most three ticks late") {
+    for (const std::uint64_t begin : {std::uint64_t{0}, std::uint64_t{123'456'789'012'345}}) {
+        for (std::uint64_t d = 1'000; d <= 400 * day_ns; d += d / 3 + 1) {
+            bench b(begin);
+            pair_probe p;
+            b.arm(p, 0, d);
+            b.arm(p, 1, 2 * d);
+            b.run_to(begin + d - 1);
+            REQUIRE(p.times == std::array{0, 0});
+            b.run_to(begin + d + 3 * tick_ns);
+            REQUIRE(p.times[0] == 1);
+            REQUIRE(p.passed_at[0] >= begin + d);
+            REQUIRE((p.times[1] == 0 || p.passed_at[1] >= begin + 2 * d));
+            b.run_to(begin + 2 * d + 3 * tick_ns);
+            REQUIRE(p.times == std::array{1, 1});
+            REQUIRE(p.passed_at[1] >= begin + 2 * d);
+            REQUIRE(b.wheel->next_ns() == timer_wheel::never);
+            REQUIRE(b.wheel->fired() == 2);
+        }
+    }
+}
+
+TEST_CASE("a pair whose deadline is put off is looked at once in that time, and passes when it is due") {
+    bench b(7 * day_ns);
+    pair_probe p;
+    const std::uint64_t limit = 60'000'000'000;
+    int looks = 0;
+    for (int message = 0; message < 6'000; ++message) {  // ten minutes of a message each 0.1 s
+        b.arm(p, 0, limit);
+        looks += b.run_to(b.clock + 100'000'000);
+    }
+    CHECK(p.times == std::array{0, 0});
+    CHECK(looks <= 10 * 6);  // six levels at most in each minute
+    const std::uint64_t last = b.clock - 100'000'000;
+    b.run_to(last + limit - 1);
+    CHECK(p.times == std::array{0, 0});
+    b.run_to(last + limit + 3 * tick_ns);
+    CHECK(p.times == std::array{1, 0});
+}
+
+TEST_CASE("a pair moves when a deadline comes that is earlier than its place") {
+    bench b(day_ns);
+    pair_probe p;
+    b.arm(p, 0, day_ns);
+    b.arm(p, 1, 1'000'000);
+    b.run_to(day_ns + 1'000'000 + 3 * tick_ns);
+    CHECK(p.times == std::array{0, 1});
+    b.arm(p, 1, 500'000);
+    p.disarm(1);
+    b.run_to(2 * day_ns - 1);
+    CHECK(p.times == std::array{0, 1});
+    b.run_to(2 * day_ns + 3 * tick_ns);
+    CHECK(p.times == std::array{1, 1});
+}
+
+TEST_CASE("a deadline of a pair that is disarmed does not pass, however it was armed") {
+    bench b(day_ns);
+    pair_probe p;
+    p.clock = &b.clock;
+    b.wheel->arm_after(p, 0, 1'000'000);  // and away before the wheel has looked
+    p.disarm(0);
+    CHECK(b.wheel->has_fresh());
+    b.wheel->place_fresh(b.clock);
+    CHECK(!b.wheel->has_fresh());
+    CHECK(b.wheel->next_ns() == timer_wheel::never);
+    b.arm(p, 1, 1'000'000);
+    p.disarm(1);
+    b.run_to(2 * day_ns);
+    CHECK(p.times == std::array{0, 0});
+    CHECK(b.wheel->next_ns() == timer_wheel::never);
+    CHECK(b.wheel->fired() == 0);
+}
+
+TEST_CASE("random deadlines of pairs pass as they would without a wheel") {
+    std::mt19937_64 random(11);  // NOLINT: the same each time
+    bench b(5 * day_ns);
+    constexpr std::size_t many = 64;
+    std::vector<pair_probe> pairs(many);
+    std::vector<std::array<std::uint64_t, 2>> due(many, {UINT64_MAX, UINT64_MAX});
+    for (int step = 0; step < 20'000; ++step) {
+        const std::size_t i = random() % many;
+        const auto which = static_cast<unsigned>(random() % 2);
+        if (random() % 3 != 0) {
+            const std::uint64_t duration = random() % (1ULL << (10 + random() % 30));
+            b.arm(pairs[i], which, duration);
+            due[i][which] = b.clock + duration;
+        } else {
+            pairs[i].disarm(which);
+            due[i][which] = UINT64_MAX;
+        }
+        for (auto& p : pairs) p.times = {};
+        b.run_to(b.clock + random() % (1ULL << (10 + random() % 24)));
+        for (std::size_t k = 0; k < many; ++k) {
+            for (unsigned side : {0U, 1U}) {
+                if (pairs[k].times[side] > 0) {
+                    REQUIRE(pairs[k].times[side] == 1);
+                    REQUIRE(pairs[k].passed_at[side] >= due[k][side]);
+                    due[k][side] = UINT64_MAX;
+                } else {
+                    REQUIRE((due[k][side] == UINT64_MAX || due[k][side] + 3 * tick_ns >= b.clock));
+                }
+            }
         }
     }
 }

@@ -6,7 +6,6 @@
 #include <ringlet/core/core.hpp>
 
 #include <core/poison.hpp>
-#include <kernel/ring.hpp>
 #include <kernel/sys.hpp>
 
 #include <algorithm>
@@ -94,12 +93,13 @@ void buffer_pool::provide_window() noexcept {
         return;
     }
     ring_ = entries;
-    low_ = options_.window / 4;
+    window_ = options_.window;
+    low_ = window_ / 4;
     providing_ = true;
     if (home_.ring()->takes_receive_limit())
         receive_limit_ = static_cast<std::uint32_t>(
             std::min<std::uint64_t>(std::uint64_t{options_.hold} * options_.size, INT_MAX));
-    for (std::uint32_t id = 0; with_kernel_ < options_.window && pop_free(id);) provide(id);
+    refill();
 }
 
 /// Halved as long as the kernel says ENOMEM: the limit counts what all processes of the user hold.
@@ -133,19 +133,8 @@ int buffer_pool::try_register(std::size_t bytes) noexcept {
 
 void buffer_pool::stop_providing() noexcept { providing_ = false; }
 
-void buffer_pool::provide(std::uint32_t id) noexcept {
-    io_uring_buf& entry = ring_->bufs[ring_tail_ & (options_.window - 1)];
-    entry.addr = reinterpret_cast<std::uint64_t>(memory_ + std::size_t{id} * options_.size);
-    entry.len = options_.size;
-    entry.bid = static_cast<std::uint16_t>(id);
-    std::atomic_ref(ring_->tail).store(++ring_tail_, std::memory_order_release);
-    ++with_kernel_;
-}
-
-/// The window runs low only when many streams have something in one turn, or hold what they have:
-/// until then the same few buffers, still in the cache, go round.
 void buffer_pool::refill() noexcept {
-    for (std::uint32_t id = 0; with_kernel_ < options_.window && pop_free(id);) provide(id);
+    for (std::uint32_t id = 0; with_kernel_ < window_ && pop_free(id);) provide(id);
 }
 
 bool buffer_pool::pop_free(std::uint32_t& id) noexcept {
@@ -179,22 +168,10 @@ buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
     return {.data = memory, .size = room_of(id), .id = id};
 }
 
-void buffer_pool::give_back(std::uint32_t id) noexcept {
-    --leased_;
-    poison(data(id), room_of(id));
-    if (id >= options_.limit || starving_) [[unlikely]] {
-        give_back_otherwise(id);
-    } else if (ring_ != nullptr && with_kernel_ < options_.window) {
-        provide(id);
-    } else {
-        free_[free_count_++] = static_cast<std::uint16_t>(id);
-    }
-}
-
 void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
     if (id >= options_.limit) {
         large_free_.push_back(static_cast<std::uint16_t>(id));
-    } else if (ring_ != nullptr && with_kernel_ < options_.window && waiting_hands_.empty()) {
+    } else if (with_kernel_ < window_ && waiting_hands_.empty()) {
         provide(id);
     } else {
         free_[free_count_++] = static_cast<std::uint16_t>(id);

@@ -8,13 +8,13 @@
 #include <ringlet/core/options.hpp>
 
 #include <core/poison.hpp>
+#include <kernel/ring.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
-
-struct io_uring_buf_ring;
 
 namespace ringlet {
 
@@ -43,6 +43,7 @@ public:
     [[nodiscard]] int open() noexcept {
         return opened_ ? 0 : open_now();
     }
+    [[nodiscard]] bool opened() const noexcept { return opened_; }
     [[nodiscard]] bool provides() const noexcept { return providing_; }
     /// Bytes after which a multishot receive ends by itself, so that the kernel gives one stream no
     /// more than `hold` buffers before the loop is asked; 0: it knows no such limit.
@@ -63,12 +64,30 @@ public:
     /// The kernel has filled this one: its memory.
     [[nodiscard]] std::byte* taken_by_kernel(std::uint32_t id, std::uint32_t used) noexcept {
         ++leased_;
-        if (--with_kernel_ < low_) [[unlikely]] refill();
+        --with_kernel_;
         std::byte* const memory = memory_ + std::size_t{id} * options_.size;
         unpoison(memory, used);
         return memory;
     }
-    void give_back(std::uint32_t id) noexcept;
+    void give_back(std::uint32_t id) noexcept {
+        --leased_;
+#ifdef RINGLET_POISONS
+        poison(data(id), room_of(id));
+#endif
+        if (id >= options_.limit || starving_) [[unlikely]] {
+            give_back_otherwise(id);
+        } else if (with_kernel_ < window_) {
+            provide(id);
+        } else {
+            free_[free_count_++] = static_cast<std::uint16_t>(id);
+        }
+    }
+    /// After the ring's answers have been dealt with. The window runs low only when many streams have
+    /// something in one turn, or hold what they have: until then the same few buffers, still in the
+    /// cache, go round.
+    void refill_if_low() noexcept {
+        if (with_kernel_ < low_) [[unlikely]] refill();
+    }
 
     /// What a stream has received and nobody has asked for yet hangs together by these.
     struct segment {
@@ -114,7 +133,14 @@ private:
     [[nodiscard]] int open_now() noexcept;
     void provide_window() noexcept;
     /// The kernel sees it at once: a store to memory that it reads at its next receive.
-    void provide(std::uint32_t id) noexcept;
+    void provide(std::uint32_t id) noexcept {
+        io_uring_buf& entry = ring_->bufs[ring_tail_ & (window_ - 1)];
+        entry.addr = reinterpret_cast<std::uint64_t>(memory_ + std::size_t{id} * options_.size);
+        entry.len = options_.size;
+        entry.bid = static_cast<std::uint16_t>(id);
+        std::atomic_ref(ring_->tail).store(++ring_tail_, std::memory_order_release);
+        ++with_kernel_;
+    }
     [[nodiscard]] room take_otherwise(bool large) noexcept;
     void refill() noexcept;
     void feed() noexcept;
@@ -137,6 +163,7 @@ private:
     io_uring_buf_ring* ring_ = nullptr;
     std::size_t ring_bytes_ = 0;
     std::uint16_t ring_tail_ = 0;
+    std::uint32_t window_ = 0;  // how many the ring should have; 0: it takes none
     std::uint32_t with_kernel_ = 0;
     std::uint32_t receive_limit_ = 0;
     std::uint32_t low_ = 0;  // fewer than this with the kernel: refill

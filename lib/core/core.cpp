@@ -36,13 +36,11 @@ public:
 };
 monotonic_clock real_clock;
 
-void bell_answered(core& c, completion& bell, int result, std::uint32_t flags) noexcept;
-void bell_cancel(core&, completion&) noexcept {}
+void bell_answered(core& c, ring_target& target, int result, std::uint32_t flags) noexcept;
 
 /// The bell's eventfd is never read: each write makes a new edge, for epoll and for a multishot
 /// poll alike, so one system call per wake-up is enough.
-constexpr completion_kind bell_kind{.cancel = bell_cancel, .attempt = nullptr,
-                                    .answered = bell_answered};
+constexpr completion_kind bell_kind{.answered = bell_answered};
 
 void arm_bell(core& c, completion& bell, int fd) noexcept {
     io_uring_sqe& sqe = c.ring()->take();
@@ -50,7 +48,8 @@ void arm_bell(core& c, completion& bell, int fd) noexcept {
     io_uring_sqe_set_data64(&sqe, user_data(bell, kernel::tag::many));
 }
 
-void bell_answered(core& c, completion& bell, int result, std::uint32_t flags) noexcept {
+void bell_answered(core& c, ring_target& target, int result, std::uint32_t flags) noexcept {
+    auto& bell = static_cast<completion&>(target);
     if (result >= 0) ++c.counters().bells;
     // The poll may end at any time (completion queue overflow); only F_MORE says that it goes on.
     if ((flags & IORING_CQE_F_MORE) == 0 && result != -ECANCELED && result != -EBADF)
@@ -133,6 +132,7 @@ core::core(const core_options& options, backend_choice choice)
     options_.turn_budget = std::max(options_.turn_budget, 1U);
     options_.wait.wait_count = std::max(options_.wait.wait_count, 1U);
     timers_.advance(clock_->now_ns());
+    timers_.pair_passed = descriptor::limit_passed;
 }
 
 result<std::unique_ptr<core>> core::make(const core_options& options, std::string* why) {
@@ -296,6 +296,12 @@ void core::request_stop() noexcept {
         auto& node = static_cast<stop_node&>(asked.pop_front());
         request_end(*node.target, errc::stopping);
     }
+    // A walk at a stop is cheaper than a list in and out of which every wait goes.
+    descriptors_->each([this](descriptor& d) {
+        for (completion* seated : d.seats)
+            if (seated != nullptr && (seated->extras & completion::ends_at_stop) != 0)
+                request_end(*seated, errc::stopping);
+    });
 }
 
 void core::run_until(const bool& done) {
@@ -393,19 +399,20 @@ void core::run_edges() {
 
 void core::reap_ring() noexcept {
     stats_.completed += ring_->reap([this](std::uint64_t data, int res, std::uint32_t flags) {
-        completion* c = completion_of(data);
+        ring_target* const target = target_of(data);
         if (tag_of(data) == kernel::tag::completion)
             if (const int error = kernel::fault::injected("cqe")) res = -error;
         switch (tag_of(data)) {
             case kernel::tag::completion:
                 --in_flight;
-                answer(*c, res);
+                answer(static_cast<completion&>(*target), res);
                 break;
-            case kernel::tag::many: c->kind->answered(*this, *c, res, flags); break;
+            case kernel::tag::many: target->kind->answered(*this, *target, res, flags); break;
             case kernel::tag::nobody: break;
             case kernel::tag::call: break;
         }
     });
+    buffers_->refill_if_low();
 }
 
 void core::look() noexcept {
@@ -439,8 +446,8 @@ int core::poll_edges(std::int64_t timeout_ns) noexcept {
         auto& d = *static_cast<descriptor*>(data);
         ++stats_.edges;
         if ((events & ~(EPOLLIN | EPOLLOUT)) == 0) [[likely]] {
-            d.readable |= (events & EPOLLIN) != 0;
-            d.writable |= (events & EPOLLOUT) != 0;
+            d.readable = d.readable || (events & EPOLLIN) != 0;
+            d.writable = d.writable || (events & EPOLLOUT) != 0;
         } else {
             constexpr std::uint32_t ended = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
             d.trust_short = false;
@@ -516,17 +523,10 @@ void core::edge_queue::reserve(std::size_t count) {
     if (count <= capacity_) return;
     const std::size_t larger = std::bit_ceil(std::max<std::size_t>(count, 64));
     auto moved = std::make_unique<completion*[]>(larger);
-    for (std::size_t i = 0; i < count_; ++i) moved[i] = items_[(head_ + i) & (capacity_ - 1)];
+    for (std::size_t i = head_; i != tail_; ++i) moved[i & (larger - 1)] = items_[i & mask_];
     items_ = std::move(moved);
     capacity_ = larger;
-    head_ = 0;
-}
-
-completion* core::edge_queue::pop_front() noexcept {
-    completion* first = items_[head_];
-    head_ = (head_ + 1) & (capacity_ - 1);
-    --count_;
-    return first;
+    mask_ = larger - 1;
 }
 
 }  // namespace ringlet

@@ -17,15 +17,19 @@ namespace ringlet {
 
 namespace {
 /// The kind of a multishot receive that was never armed.
-constexpr completion_kind at_rest{.cancel = nullptr, .attempt = nullptr, .answered = nullptr,
-                                  .submit = nullptr};
+constexpr completion_kind at_rest{};
 }  // namespace
 
 void descriptor::wake_closer() noexcept {
     if (!busy()) here().make_ready(*std::exchange(closer, nullptr));
 }
 
-multishot_recv::multishot_recv() noexcept : completion(at_rest) {}
+void descriptor::limit_passed(deadline_pair& d, unsigned seat) noexcept {
+    completion* const seated = static_cast<descriptor&>(d).seats[seat];
+    if (seated != nullptr) here().request_end(*seated, errc::timed_out);
+}
+
+multishot_recv::multishot_recv() noexcept : ring_target(at_rest) {}
 
 void close_file(core& c, int file) noexcept {
     if ((file & direct_bit) == 0) {
@@ -81,11 +85,12 @@ static bool withdraw(core& c, descriptor& d) noexcept {
                   "a stream, listener or file was given up or destroyed while an operation on it "
                   "was in flight: co_await a stream's close(), or join the other task first");
     d.starved.unlink_if_linked();
+    d.unlink_if_linked();
     if (d.zero_copy != 0) c.zero_copies().forget(d);
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on
     // reporting a descriptor that is no more.
     if (d.registered) c.poller()->remove(d.fd);
-    if (d.many.armed || d.many.queued > 0) d.many.kind->cancel(c, d.many);
+    if (d.many.armed || d.many.queued > 0) d.many.kind->retire(c, d.many);
     return d.many.armed;
 }
 

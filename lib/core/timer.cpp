@@ -4,15 +4,51 @@
 #include <ringlet/core/timer.hpp>
 
 #include <bit>
+#include <utility>
 
 namespace ringlet {
+
+namespace {
+std::uint64_t later(std::uint64_t now_ns, std::uint64_t duration_ns) noexcept {
+    return duration_ns > UINT64_MAX - now_ns ? UINT64_MAX : now_ns + duration_ns;
+}
+}  // namespace
 
 void timer_wheel::place_fresh(std::uint64_t now_ns) noexcept {
     while (!fresh_.empty()) {
         auto& t = static_cast<timer&>(fresh_.pop_front());
-        t.when = t.when > UINT64_MAX - now_ns ? UINT64_MAX : t.when + now_ns;
+        t.when = later(now_ns, t.when);
         place(t);
     }
+    if (fresh_pairs_ != nullptr) place_fresh_pairs(now_ns);
+}
+
+void timer_wheel::place_fresh_pairs(std::uint64_t now_ns) noexcept {
+    for (deadline_pair* p = std::exchange(fresh_pairs_, nullptr); p != nullptr; p = p->next_fresh) {
+        if ((p->fresh & 1) != 0) p->limits[0] = later(now_ns, p->limits[0]);
+        if ((p->fresh & 2) != 0) p->limits[1] = later(now_ns, p->limits[1]);
+        p->fresh = 0;
+        p->listed = false;
+        const std::uint64_t due = p->earlier();
+        if (p->linked() ? p->when <= due : due == never) [[likely]]
+            continue;
+        p->unlink_if_linked();
+        p->when = due;
+        place(*p);
+    }
+}
+
+/// Its place has come: what has passed is told, and it moves to what is still to come.
+void timer_wheel::came_due(deadline_pair& p) noexcept {
+    for (unsigned which : {0U, 1U}) {
+        if (p.limits[which] > p.when) continue;
+        p.disarm(which);
+        ++fired_;
+        pair_passed(p, which);
+    }
+    if (p.listed || p.earlier() == never) return;
+    p.when = p.earlier();
+    place(p);
 }
 
 std::uint64_t timer_wheel::due_tick(const timer& t) noexcept {
@@ -69,11 +105,13 @@ void timer_wheel::advance(std::uint64_t now_ns) noexcept {
         dealt.take(wheel_[next.level][next.slot]);
         while (!dealt.empty()) {
             auto& t = static_cast<timer&>(dealt.pop_front());
-            if (next.level == 0 || due_tick(t) <= tick_) {
+            if (next.level != 0 && due_tick(t) > tick_) {
+                place(t);
+            } else if (t.fire == nullptr) {
+                came_due(static_cast<deadline_pair&>(t));
+            } else {
                 ++fired_;
                 t.fire(t);
-            } else {
-                place(t);
             }
         }
     }

@@ -10,11 +10,11 @@
 
 namespace ringlet {
 
-[[nodiscard]] inline std::uint64_t user_data(const completion& c, kernel::tag t) noexcept {
-    return reinterpret_cast<std::uint64_t>(&c) | static_cast<std::uint64_t>(t);
+[[nodiscard]] inline std::uint64_t user_data(const ring_target& r, kernel::tag t) noexcept {
+    return reinterpret_cast<std::uint64_t>(&r) | static_cast<std::uint64_t>(t);
 }
-[[nodiscard]] inline completion* completion_of(std::uint64_t user_data) noexcept {
-    return reinterpret_cast<completion*>(user_data & ~std::uint64_t{3});
+[[nodiscard]] inline ring_target* target_of(std::uint64_t user_data) noexcept {
+    return reinterpret_cast<ring_target*>(user_data & ~std::uint64_t{3});
 }
 [[nodiscard]] inline kernel::tag tag_of(std::uint64_t user_data) noexcept {
     return static_cast<kernel::tag>(user_data & 3);

@@ -23,16 +23,15 @@ bool refused(int answer) noexcept {
 
 }  // namespace
 
-const completion_kind zero_copy_sends::kind_{
-    .cancel = nullptr, .attempt = nullptr, .answered = answered, .submit = nullptr};
+const completion_kind zero_copy_sends::kind_{.answered = answered};
 
-zero_copy_sends::record::record() noexcept : completion(kind_) {}
+zero_copy_sends::record::record() noexcept : ring_target(kind_) {}
 
 /// The kernel holds the pages of what it still reads, and the pool's memory is only unmapped.
 zero_copy_sends::~zero_copy_sends() {
     for (auto& records : blocks_)
         for (std::uint32_t i = 0; i < block; ++i)
-            if (records[i].at != completion::phase::idle) release(records[i]);
+            if (records[i].in_use) release(records[i]);
 }
 
 zero_copy_sends::record* zero_copy_sends::begin(descriptor& stream, completion& sender,
@@ -45,13 +44,13 @@ zero_copy_sends::record* zero_copy_sends::begin(descriptor& stream, completion& 
     r.buffer = buffer;
     r.notified = false;
     home_.buffers().of(buffer).size = r.index;  // no segment of a stream meanwhile
-    r.at = completion::phase::ring;
+    r.in_use = true;
     ++held_;
     ++home_.counters().zero_copies;
     return &r;
 }
 
-void zero_copy_sends::answered(core& c, completion& self, int result, std::uint32_t flags) noexcept {
+void zero_copy_sends::answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
     auto& r = static_cast<record&>(self);
     if ((flags & abi::cqe_notification) != 0) {
         r.notified = true;
@@ -91,7 +90,7 @@ void zero_copy_sends::forget(descriptor& stream) noexcept {
 
 void zero_copy_sends::release(record& r) noexcept {
     home_.buffers().give_back(r.buffer);
-    r.at = completion::phase::idle;
+    r.in_use = false;
     r.stream = nullptr;
     r.next_free = std::exchange(free_, &r);
     --held_;

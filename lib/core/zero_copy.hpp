@@ -18,13 +18,14 @@ namespace ringlet {
 /// pool with the second, so it belongs to a record of its own meanwhile.
 class zero_copy_sends {
 public:
-    struct record : completion {
+    struct record : ring_target {
         record() noexcept;
         descriptor* stream = nullptr;  ///< null once that is closed
         completion* sender = nullptr;  ///< null once it has what it wanted
         std::uint32_t buffer = 0;
         std::uint32_t index = 0;
         bool notified = false;
+        bool in_use = false;
         record* next_free = nullptr;
     };
 
@@ -45,7 +46,7 @@ public:
     [[nodiscard]] std::uint32_t held() const noexcept { return held_; }
 
 private:
-    static void answered(core& c, completion& self, int result, std::uint32_t flags) noexcept;
+    static void answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept;
     static const completion_kind kind_;
     [[nodiscard]] bool grow() noexcept;
     void release(record& r) noexcept;

@@ -13,8 +13,7 @@ void answer_parked(core& c, completion& waiting) noexcept {
 }
 }  // namespace
 
-const completion_kind detail::parked_kind{
-    .cancel = answer_parked, .attempt = nullptr, .answered = nullptr};
+const completion_kind detail::parked_kind{.cancel = answer_parked};
 
 void cancel_scope::cancel(errc reason) noexcept {
     if (reason_ != 0) return;  // and so is everything below, or it began cancelled

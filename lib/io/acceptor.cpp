@@ -42,8 +42,7 @@ bool concerns_one_connection(int error) noexcept {
 
 const completion_kind acceptor::kind_{
     .cancel = cancelled, .attempt = edge, .answered = ring_answered};
-const completion_kind acceptor::stop_kind_{
-    .cancel = stopped, .attempt = nullptr, .answered = nullptr};
+const completion_kind acceptor::stop_kind_{.cancel = stopped};
 
 acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
                    const listen_options& options, shared_port* shared, socket_file file)
@@ -207,7 +206,7 @@ void acceptor::disarm() noexcept {
     home_.ring()->cancel(user_data(*this, kernel::tag::many));
 }
 
-void acceptor::ring_answered(core& c, completion& self, int result, std::uint32_t flags) noexcept {
+void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
     auto& a = static_cast<acceptor&>(self);
     if (result >= 0) {
         a.pause_ns_ = 0;
@@ -398,6 +397,6 @@ result<tcp_stream> accept_op::finish(int answer) noexcept {
     return adopted(into_table_ ? answer | direct_bit : answer);
 }
 
-template class operation<accept_op>;
+template class operation<accept_op, side::read>;
 
 }  // namespace ringlet

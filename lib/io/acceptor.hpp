@@ -51,7 +51,7 @@ private:
 
     static void cancelled(core& c, completion& self) noexcept;
     static int edge(completion& self) noexcept;
-    static void ring_answered(core& c, completion& self, int result, std::uint32_t flags) noexcept;
+    static void ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept;
     static void stopped(core& c, completion& watch) noexcept;
     static const completion_kind kind_;
     static const completion_kind stop_kind_;

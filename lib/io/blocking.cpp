@@ -5,8 +5,7 @@
 
 namespace ringlet::detail {
 
-const completion_kind blocking_wait::kind_{
-    .cancel = cancel, .attempt = nullptr, .answered = nullptr, .submit = nullptr};
+const completion_kind blocking_wait::kind_{.cancel = cancel};
 
 bool blocking_wait::start(cancel_scope& context) noexcept {
     if (context.cancelled()) {

@@ -64,6 +64,6 @@ result<tcp_stream> connect_op::finish(int answer) noexcept {
     return tcp_stream(std::move(socket_));
 }
 
-template class operation<connect_op>;
+template class operation<connect_op, side::write>;
 
 }  // namespace ringlet

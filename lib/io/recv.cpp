@@ -13,6 +13,13 @@ void recv_op::prepare(io_uring_sqe& sqe) noexcept {
     io_uring_prep_recv(&sqe, descriptor_->fd, room_, capped(size_), 0);
 }
 
+inline recv_op::start_by recv_op::usual_start(core& c) const noexcept {
+    const descriptor& d = *descriptor_;
+    if (d.bulk || !many::at_rest(d.many)) return start_by::other;
+    if (c.ring() != nullptr) return c.ring()->full() ? start_by::other : start_by::submission;
+    return d.registered && !d.readable ? start_by::waiting : start_by::other;
+}
+
 bool recv_op::start(core& c, cancel_scope& context) noexcept {
     descriptor& d = *descriptor_;
     if (many::at_rest(d.many)) [[likely]]
@@ -50,6 +57,6 @@ int recv_op::attempt() noexcept {
     return got;
 }
 
-template class operation<recv_op>;
+template class operation<recv_op, side::read>;
 
 }  // namespace ringlet

@@ -20,6 +20,14 @@ void chunk::give_back() noexcept {
     size_ = 0;
 }
 
+/// Armed all the time: most waits cost no submission, and cancelling one costs nothing.
+inline recv_chunk_op::start_by recv_chunk_op::usual_start(core& c) const noexcept {
+    const descriptor& d = *descriptor_;
+    const bool will_be_told = d.many.armed || (!d.readable && d.registered && c.buffers().opened());
+    return will_be_told && !limited() && !many::has_answer(d.many) ? start_by::waiting
+                                                                   : start_by::other;
+}
+
 bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
     descriptor& d = *descriptor_;
     if (const int error = c.buffers().open(); error != 0) [[unlikely]] {
@@ -32,9 +40,8 @@ bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
         return answered_at_once(c);
     }
     if (!d.many.armed && (limited() || !many::wanted(c, d))) return operation::start(c, context);
-    // Armed all the time: most waits cost no submission, and cancelling one costs nothing.
     wait(c, context, phase::parked);
-    if (limited()) [[unlikely]] {
+    if (limited()) {
         many::pause(c, d);
     } else if (!d.many.armed && !d.starved.linked()) {
         many::arm(c, d);
@@ -87,6 +94,6 @@ int recv_chunk_op::attempt_by_hand(core& c) noexcept {
     return got;
 }
 
-template class operation<recv_chunk_op>;
+template class operation<recv_chunk_op, side::read>;
 
 }  // namespace ringlet

@@ -70,21 +70,23 @@ void unqueue_first(buffer_pool& pool, multishot_recv& m) noexcept {
     --m.queued;
 }
 
-void received(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t size) noexcept {
-    std::byte* const data = c.buffers().taken_by_kernel(buffer, size);
-    learn(c, d, size);
+/// Nobody waits for it, or somebody who wants it in another form.
+[[gnu::noinline]] void received_otherwise(core& c, descriptor& d, std::uint32_t buffer,
+                                          std::uint32_t size) noexcept {
+    queue(c, d, buffer, 0, size);
     completion* const waiter = waiter_of(d);
-    if (waiter == nullptr) {
-        queue(c, d, buffer, 0, size);
-    } else if (takes_chunks(*waiter)) {
-        static_cast<recv_chunk_op*>(waiter)->deliver(data, buffer);
-        answer_waiter(c, *waiter, static_cast<int>(size));
-    } else {
-        queue(c, d, buffer, 0, size);
-        if (!takes_bytes(*waiter)) return;  // a splice: hears of it when the receive has ended
-        auto& op = *static_cast<recv_op*>(waiter);
-        answer_waiter(c, op, copy_first(c, d.many, op.room().data(), op.room().size()));
-    }
+    if (waiter == nullptr || !takes_bytes(*waiter)) return;  // a splice hears of it at the end
+    auto& op = *static_cast<recv_op*>(waiter);
+    answer_waiter(c, op, copy_first(c, d.many, op.room().data(), op.room().size()));
+}
+
+inline void received(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t size) noexcept {
+    std::byte* const data = c.buffers().taken_by_kernel(buffer, size);
+    completion* const waiter = waiter_of(d);
+    if (waiter == nullptr || !takes_chunks(*waiter)) [[unlikely]]
+        return received_otherwise(c, d, buffer, size);
+    static_cast<recv_chunk_op*>(waiter)->deliver(data, buffer);
+    answer_waiter(c, *waiter, static_cast<int>(size));
 }
 
 /// The multishot receive is over and somebody waits: by another multishot, or by the operation's
@@ -106,21 +108,10 @@ void go_on(core& c, descriptor& d, completion& waiter, bool no_buffer) noexcept 
     }
 }
 
-void answered(core& c, completion& self, int result, std::uint32_t flags) noexcept {
-    auto& m = static_cast<multishot_recv&>(self);
-    descriptor& d = *m.owner;
-    if ((flags & IORING_CQE_F_BUFFER) != 0) {
-        const std::uint32_t buffer = flags >> IORING_CQE_BUFFER_SHIFT;
-        if (result > 0 && !m.retired) {
-            received(c, d, buffer, static_cast<std::uint32_t>(result));
-        } else {
-            static_cast<void>(c.buffers().taken_by_kernel(buffer, 0));
-            c.buffers().give_back(buffer);
-        }
-    }
-    // A missing F_MORE alone says that it is over: with EOF, an error, no buffer, a full completion
-    // queue (io_uring_multishot.7).
-    if ((flags & IORING_CQE_F_MORE) != 0) return;
+/// A missing F_MORE alone says that it is over: with EOF, an error, no buffer, a full completion
+/// queue (io_uring_multishot.7).
+[[gnu::noinline]] void ended(core& c, descriptor& d, int result) noexcept {
+    multishot_recv& m = d.many;
     m.armed = m.pausing = false;
     --c.in_flight;
     if (m.retired) {
@@ -142,8 +133,33 @@ void answered(core& c, completion& self, int result, std::uint32_t flags) noexce
     }
 }
 
+[[gnu::noinline]] void answered_otherwise(core& c, descriptor& d, int result,
+                                          std::uint32_t flags) noexcept {
+    if ((flags & IORING_CQE_F_BUFFER) != 0) {
+        const std::uint32_t buffer = flags >> IORING_CQE_BUFFER_SHIFT;
+        if (result > 0 && !d.many.retired) {
+            learn(c, d, static_cast<std::uint32_t>(result));
+            received(c, d, buffer, static_cast<std::uint32_t>(result));
+        } else {
+            static_cast<void>(c.buffers().taken_by_kernel(buffer, 0));
+            c.buffers().give_back(buffer);
+        }
+    }
+    if ((flags & IORING_CQE_F_MORE) == 0) ended(c, d, result);
+}
+
+void answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
+    constexpr std::uint32_t usual = IORING_CQE_F_BUFFER | IORING_CQE_F_MORE;
+    auto& m = static_cast<multishot_recv&>(self);
+    descriptor& d = *m.owner;
+    const auto size = static_cast<std::uint32_t>(result);
+    if ((flags & usual) != usual || result <= 0 || m.retired || teaches(d, size)) [[unlikely]]
+        return answered_otherwise(c, d, result, flags);
+    received(c, d, flags >> IORING_CQE_BUFFER_SHIFT, size);
+}
+
 /// The descriptor is being closed.
-void retire(core& c, completion& self) noexcept {
+void retire(core& c, ring_target& self) noexcept {
     auto& m = static_cast<multishot_recv&>(self);
     drop_queue(c, m);
     if (!m.armed) return;
@@ -151,8 +167,7 @@ void retire(core& c, completion& self) noexcept {
     pause(c, *m.owner);
 }
 
-constexpr completion_kind kind{.cancel = retire, .attempt = nullptr, .answered = answered,
-                               .submit = nullptr};
+constexpr completion_kind kind{.answered = answered, .retire = retire};
 
 }  // namespace
 

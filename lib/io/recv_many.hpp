@@ -54,8 +54,11 @@ inline constexpr std::uint32_t large_message = 8 * 1024;
 
 void learn_of_large_ones(core& c, descriptor& d, std::uint32_t size) noexcept;
 /// Learns from what one receive brought which path the stream takes next.
+[[nodiscard]] inline bool teaches(const descriptor& d, std::uint32_t size) noexcept {
+    return size >= large_message || d.bulk_score > 0;
+}
 inline void learn(core& c, descriptor& d, std::uint32_t size) noexcept {
-    if (size >= large_message || d.bulk_score > 0) [[unlikely]] learn_of_large_ones(c, d, size);
+    if (teaches(d, size)) [[unlikely]] learn_of_large_ones(c, d, size);
 }
 /// A stream that waited for a buffer may go on.
 [[nodiscard]] bool again(core& c, descriptor& d) noexcept;

@@ -87,8 +87,7 @@ private:
         static void asked(core&, completion& c) noexcept {
             static_cast<stop_watch&>(c).owner->stopping();
         }
-        static constexpr completion_kind kind{
-            .cancel = asked, .attempt = nullptr, .answered = nullptr, .submit = nullptr};
+        static constexpr completion_kind kind{.cancel = asked};
         relaying* owner;
         stop_node node;
     };

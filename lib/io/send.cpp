@@ -28,36 +28,6 @@ int try_send(descriptor& d, const std::byte* data, std::size_t size) noexcept {
     return sent;
 }
 
-}  // namespace
-
-void send_op::prepare(io_uring_sqe& sqe) noexcept {
-    io_uring_prep_send(&sqe, descriptor_->fd, data_, capped(size_), MSG_NOSIGNAL);
-}
-int send_op::attempt() noexcept { return try_send(*descriptor_, data_, size_); }
-
-bool send_all_op::start(core& c, cancel_scope& context) noexcept {
-    descriptor& d = *descriptor_;
-    if (d.zero_copy == 0 || c.ring() == nullptr || lease_.empty() || left_ >> (d.zero_copy + 9) == 0)
-        [[likely]] return operation::start(c, context);
-    auto* const r = c.zero_copies().begin(d, *this, lease_.buffer_);
-    if (r == nullptr) return operation::start(c, context);
-    lease_.let_go();
-    extras |= has_record | by_stand_in;
-    wait(c, context, phase::ring);
-    detail::kind_of<send_all_op>::submit(c, *this);
-    return true;
-}
-
-completion* send_all_op::record() const noexcept {
-    return &here().zero_copies().of(lease_.buffer_);
-}
-
-void send_all_op::end_zero_copy() noexcept {
-    zero_copy_sends& all = here().zero_copies();
-    all.ended(all.of(lease_.buffer_));
-}
-
-namespace {
 void prepare_zero_copy(io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t size,
                        std::uint32_t buffer) noexcept {
     constexpr int flags = MSG_NOSIGNAL | MSG_WAITALL;
@@ -69,13 +39,47 @@ void prepare_zero_copy(io_uring_sqe& sqe, int fd, const std::byte* data, std::si
                                     static_cast<unsigned>(fixed));
     }
 }
+
 }  // namespace
 
+void send_op::prepare(io_uring_sqe& sqe) noexcept {
+    io_uring_prep_send(&sqe, descriptor_->fd, data_, capped(size_), MSG_NOSIGNAL);
+}
+int send_op::attempt() noexcept { return try_send(*descriptor_, data_, size_); }
+
+inline send_all_op::start_by send_all_op::usual_start(core& c) const noexcept {
+    const descriptor& d = *descriptor_;
+    const bool in_ring = c.ring() != nullptr && !d.bulk && d.zero_copy == 0 && !c.ring()->full();
+    return in_ring ? start_by::submission : start_by::other;
+}
+
+bool send_all_op::start(core& c, cancel_scope& context) noexcept {
+    descriptor& d = *descriptor_;
+    if (d.zero_copy == 0 || c.ring() == nullptr || lease_.empty() || left_ >> (d.zero_copy + 9) == 0)
+        [[likely]] return operation::start(c, context);
+    auto* const r = c.zero_copies().begin(d, *this, lease_.buffer_);
+    if (r == nullptr) return operation::start(c, context);
+    lease_.let_go();
+    extras |= has_record | by_stand_in;
+    wait(c, context, phase::ring);
+    d.writable = true;
+    io_uring_sqe& sqe = c.ring()->take();
+    prepare_zero_copy(sqe, d.fd, data_, left_, lease_.buffer_);
+    sqe.flags |= d.sqe_flags;
+    io_uring_sqe_set_data64(&sqe, user_data(*r, kernel::tag::many));
+    return true;
+}
+
+ring_target* send_all_op::record() const noexcept {
+    return &here().zero_copies().of(lease_.buffer_);
+}
+
+void send_all_op::end_zero_copy() noexcept {
+    zero_copy_sends& all = here().zero_copies();
+    all.ended(all.of(lease_.buffer_));
+}
+
 void send_all_op::prepare(io_uring_sqe& sqe) noexcept {
-    if ((extras & by_stand_in) != 0) [[unlikely]] {
-        prepare_zero_copy(sqe, descriptor_->fd, data_, left_, lease_.buffer_);
-        return;
-    }
     // With MSG_WAITALL the kernel goes on after a short send by itself (Linux 5.19).
     io_uring_prep_send(&sqe, descriptor_->fd, data_, capped(left_), MSG_NOSIGNAL | MSG_WAITALL);
 }
@@ -129,8 +133,8 @@ int send_gathered_op::advance(int answer) noexcept {
     return -EAGAIN;
 }
 
-template class operation<send_op>;
-template class operation<send_all_op>;
-template class operation<send_gathered_op>;
+template class operation<send_op, side::write>;
+template class operation<send_all_op, side::write>;
+template class operation<send_gathered_op, side::write>;
 
 }  // namespace ringlet

@@ -117,6 +117,6 @@ int send_file_op::ended() noexcept {
     return 0;
 }
 
-template class operation<send_file_op>;
+template class operation<send_file_op, side::write>;
 
 }  // namespace ringlet

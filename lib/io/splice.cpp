@@ -162,7 +162,7 @@ bool splice_from_op::more(int answer, unsigned) noexcept {
     return true;
 }
 
-template class operation<splice_to_op>;
-template class operation<splice_from_op>;
+template class operation<splice_to_op, side::read>;
+template class operation<splice_from_op, side::write>;
 
 }  // namespace ringlet

@@ -24,7 +24,7 @@ concept advances = requires(Op& op) { op.advance(0); };
 template <class Op>
 concept has_more = requires(Op& op, int value) { op.more(value, 0U); };
 template <class Op>
-concept has_seat = requires { Op::seat; };
+concept has_seat = Op::seat != side::none;
 template <class Op>
 concept tries_first = requires { Op::tries_first; };
 template <class Op>
@@ -70,39 +70,47 @@ struct kind_of {
         auto& op = static_cast<Op&>(*job.owner);
         op.answer = op.attempt();
     }
-    static void answered(core& c, completion& waiting, int value,
+    static void answered(core& c, ring_target& target, int value,
                          [[maybe_unused]] std::uint32_t flags) noexcept {
-        auto& op = static_cast<Op&>(waiting);
+        auto& op = static_cast<Op&>(target);
         if constexpr (has_more<Op>)
             if (op.more(value, flags)) return;
         if constexpr (advances<Op>) {
             if (value >= 0) value = op.advance(value);
-            if (value == -EAGAIN) {
-                if (waiting.ending == 0) {
-                    wait_on(c, op);
-                    return;
-                }
-                value = -ECANCELED;
+            if (value == -EAGAIN) [[unlikely]] {
+                go_on(c, op);
+                return;
             }
         }
+        end(c, op, value);
+    }
+    static void end(core& c, Op& op, int value) noexcept {
         --c.in_flight;
-        c.answer(waiting, value);
+        c.answer(op, value);
+    }
+    [[gnu::noinline]] static void go_on(core& c, Op& op) noexcept {
+        if (op.ending == 0) {
+            wait_on(c, op);
+        } else {
+            end(c, op, -ECANCELED);
+        }
     }
     static void submit(core& c, completion& waiting) noexcept {
-        auto& op = static_cast<Op&>(waiting);
+        waiting.at = completion::phase::ring;
+        fill(static_cast<Op&>(waiting), c.ring()->take());
+    }
+    static void fill(Op& op, io_uring_sqe& sqe) noexcept {
         // The ring is asked now, so nothing is known any more of what a system call would find.
         if constexpr (has_seat<Op>)
             (Op::seat == side::read ? op.target().readable : op.target().writable) = true;
-        op.at = completion::phase::ring;
-        io_uring_sqe& sqe = c.ring()->take();
         op.prepare(sqe);
         if constexpr (has_seat<Op>) sqe.flags |= op.target().sqe_flags;
-        io_uring_sqe_set_data64(&sqe, request(op));
+        io_uring_sqe_set_data64(&sqe, user_data(op, tag));
     }
-    /// The user_data of what is in the ring for it.
+    /// The user_data of what is in the ring for it, to cancel that.
     static std::uint64_t request(Op& op) noexcept {
         if constexpr (requires { op.stand_in(); })
-            if (completion* other = op.stand_in(); other != nullptr) [[unlikely]]
+            if (ring_target* other = op.stand_in(); other != nullptr) [[unlikely]]
                 return user_data(*other, kernel::tag::many);
         return user_data(op, tag);
     }
@@ -125,29 +133,72 @@ struct kind_of {
 
 }  // namespace detail
 
-template <class Op>
-constexpr completion_kind operation<Op>::kind_ = detail::kind_of<Op>::table;
+template <class Op, side Seat>
+constexpr completion_kind operation<Op, Seat>::kind_ = detail::kind_of<Op>::table;
 
-template <class Op>
-bool operation<Op>::start_with_extras(core& c, cancel_scope& context) noexcept {
-    if ((extras & ends_at_stop) != 0 && c.stop_requested()) [[unlikely]] {
-        answer = last_attempt();
-        if (answer == would_wait) answer = answer::stopping;
-        // A flood must not keep the others from stopping.
-        return answer >= 0 && answered_at_once(c);
+template <class Op, side Seat>
+bool operation<Op, Seat>::begin(core& c, cancel_scope& context) noexcept {
+    if ((extras & ends_at_stop) != 0 && c.stop_requested()) [[unlikely]] return end_at_stop(c);
+    if constexpr (requires { self().usual_start(c); }) {
+        const start_by how = self().usual_start(c);
+        if (how == start_by::other) [[unlikely]] return begin_otherwise(c, context);
+        if (how == start_by::waiting) {
+            ++c.counters().parks;
+            wait(c, context, phase::parked);
+        } else {
+            wait(c, context, phase::ring);
+            detail::kind_of<Op>::fill(self(), c.ring()->take_free());
+        }
+        arm_extras(c);
+        return true;
+    } else {
+        return begin_otherwise(c, context);
     }
+}
+
+template <class Op, side Seat>
+bool operation<Op, Seat>::begin_otherwise(core& c, cancel_scope& context) noexcept {
     if (!self().start(c, context)) return false;
-    const std::uint64_t limit_ns = room_.limit_ns;
-    auto& made = *new (&room_.extras) detail::wait_extras(*this);
-    extras |= waiting_with_them;
-    if ((extras & has_limit) != 0) c.timers().arm_after(made, limit_ns);
-    if ((extras & ends_at_stop) != 0) c.stop_waiters().push_back(made.stop);
+    arm_extras(c);
     return true;
 }
 
+template <class Op, side Seat>
+bool operation<Op, Seat>::end_at_stop(core& c) noexcept {
+    answer = last_attempt();
+    if (answer == would_wait) answer = answer::stopping;
+    // A flood must not keep the others from stopping.
+    return answer >= 0 && answered_at_once(c);
+}
+
+template <class Op, side Seat>
+inline void operation<Op, Seat>::arm_extras(core& c) noexcept {
+    if constexpr (Seat != side::none) {
+        if ((extras & has_limit) != 0)
+            c.timers().arm_after(self().target(), static_cast<unsigned>(Seat), room_.limit_ns);
+    } else if ((extras & (has_limit | ends_at_stop)) != 0) {
+        const std::uint64_t limit_ns = room_.limit_ns;
+        auto& made = *new (&room_.extras) detail::wait_extras(*this);
+        extras |= waiting_with_them;
+        if ((extras & has_limit) != 0) c.timers().arm_after(made, limit_ns);
+        if ((extras & ends_at_stop) != 0) c.stop_waiters().push_back(made.stop);
+    }
+}
+
+/// It has been asked to end: the answer is why.
+template <class Op, side Seat>
+void operation<Op, Seat>::explain() noexcept {
+    if (ending == static_cast<std::uint8_t>(errc::stopping)) {
+        // What arrived while the kernel was cancelling the wait is still in the socket.
+        const int last = last_attempt();
+        if (last != would_wait) answer = last;
+    }
+    if (answer < 0) answer = answer::own_base - ending;
+}
+
 /// Asks the kernel whatever epoll last said, since its next edge will not be waited for.
-template <class Op>
-int operation<Op>::last_attempt() noexcept {
+template <class Op, side Seat>
+int operation<Op, Seat>::last_attempt() noexcept {
     if constexpr (requires { Op::never_at_once; }) {
         return would_wait;
     } else {
@@ -156,8 +207,8 @@ int operation<Op>::last_attempt() noexcept {
     }
 }
 
-template <class Op>
-bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
+template <class Op, side Seat>
+bool operation<Op, Seat>::start(core& c, cancel_scope& context) noexcept {
     if constexpr (detail::blocks<Op>) {
         if (detail::never_in_ring<Op> || c.ring() == nullptr) return start_off_loop(c, context);
     }
@@ -173,8 +224,8 @@ bool operation<Op>::start(core& c, cancel_scope& context) noexcept {
 
 /// Where the only system call is one that blocks: at once if it has the answer at hand, else on a
 /// worker thread.
-template <class Op>
-bool operation<Op>::start_off_loop(core& c, cancel_scope& context) noexcept {
+template <class Op, side Seat>
+bool operation<Op, Seat>::start_off_loop(core& c, cancel_scope& context) noexcept {
     if constexpr (detail::blocks<Op>) {
         if constexpr (requires(Op& op) { op.try_now(); }) {
             answer = self().try_now();
@@ -197,8 +248,8 @@ bool operation<Op>::start_off_loop(core& c, cancel_scope& context) noexcept {
 }
 
 /// On epoll always; in the ring for streams that move much at a time, and for splices.
-template <class Op>
-bool operation<Op>::start_with_attempt(core& c, cancel_scope& context) noexcept {
+template <class Op, side Seat>
+bool operation<Op, Seat>::start_with_attempt(core& c, cancel_scope& context) noexcept {
     if constexpr (detail::has_seat<Op>) {
         descriptor& d = self().target();
         d.must_be_free(Op::seat);

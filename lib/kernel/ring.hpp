@@ -48,11 +48,14 @@ public:
 
     /// A cleared submission entry. Never fails: a full queue is submitted first.
     [[nodiscard]] io_uring_sqe& take() noexcept {
-        if (tail_ - load_acquire(sq_head_) == sq_entries_) [[unlikely]] make_room();
-        io_uring_sqe& sqe = sqes_[tail_ & sq_mask_];
-        ++tail_;
-        return sqe;
+        if (full()) [[unlikely]] make_room();
+        return take_free();
     }
+    [[nodiscard]] bool full() const noexcept {
+        return tail_ - load_acquire(sq_head_) == sq_entries_;
+    }
+    /// The same while the queue is not full.
+    [[nodiscard]] io_uring_sqe& take_free() noexcept { return sqes_[tail_++ & sq_mask_]; }
     /// Submits everything taken; waits for `wait_count` completions, or `timeout_ns` (< 0: no
     /// limit), if any is to be waited for. Returns 0 or -errno (EINTR, ETIME, EBUSY, EAGAIN mean:
     /// look at the completions).
@@ -71,9 +74,12 @@ public:
         const std::uint32_t tail = load_acquire(cq_tail_);
         for (std::uint32_t head = *cq_head_; static_cast<std::int32_t>(tail - head) > 0;
              head = *cq_head_) {
-            const io_uring_cqe cqe = cqes_[head & cq_mask_];
+            const io_uring_cqe& cqe = cqes_[head & cq_mask_];
+            const std::uint64_t user_data = cqe.user_data;
+            const std::int32_t res = cqe.res;
+            const std::uint32_t flags = cqe.flags;
             std::atomic_ref(*cq_head_).store(head + 1, std::memory_order_release);
-            take(cqe.user_data, cqe.res, cqe.flags);
+            take(user_data, res, flags);
             ++count;
         }
         return count;

@@ -120,13 +120,16 @@ public:
     using value_type = void;
     using error_type = std::error_code;
 
-    result() noexcept = default;
-    result(std::error_code error) noexcept : error_(error), has_value_(false) {}  // NOLINT
+    result() noexcept : has_value_(true), none_() {}
+    result(std::error_code error) noexcept : has_value_(false), error_(error) {}  // NOLINT
     result(errc error) noexcept : result(make_error_code(error)) {}               // NOLINT
 
     [[nodiscard]] bool has_value() const noexcept { return has_value_; }
     explicit operator bool() const noexcept { return has_value_; }
-    [[nodiscard]] std::error_code error() const noexcept { return error_; }
+    /// The error; a default (success) code when there is a value.
+    [[nodiscard]] std::error_code error() const noexcept {
+        return has_value_ ? std::error_code() : error_;
+    }
     void operator*() const noexcept {
         RINGLET_CHECK(has_value_, "a result was read that holds an error: test it first");
     }
@@ -135,8 +138,11 @@ public:
     }
 
 private:
-    std::error_code error_;
-    bool has_value_ = true;
+    bool has_value_;
+    union {
+        char none_;
+        std::error_code error_;
+    };
 };
 
 }  // namespace ringlet

@@ -39,7 +39,7 @@ struct core_stats {
     std::uint64_t completed = 0;    ///< CQEs (io_uring)
     std::uint64_t registrations = 0;///< epoll_ctl calls
     std::uint64_t edges = 0;        ///< descriptors with something new (epoll)
-    std::uint64_t parks = 0;        ///< operations that had to wait for an edge (epoll)
+    std::uint64_t parks = 0;        ///< waits for an edge (epoll) or an armed receive (io_uring)
     std::uint64_t resumes = 0;      ///< coroutines resumed by the loop
     std::uint64_t timers_fired = 0;
     std::uint64_t messages = 0;     ///< taken from the inbox
@@ -237,25 +237,21 @@ private:
     public:
         /// Room for `count` at once; throws std::bad_alloc.
         void reserve(std::size_t count);
-        void push_back(completion* c) noexcept {
-            items_[(head_ + count_) & (capacity_ - 1)] = c;
-            ++count_;
-        }
+        void push_back(completion* c) noexcept { items_[tail_++ & mask_] = c; }
         /// Null in place of one that was removed.
-        [[nodiscard]] completion* pop_front() noexcept;
+        [[nodiscard]] completion* pop_front() noexcept { return items_[head_++ & mask_]; }
         void remove(completion* c) noexcept {
-            for (std::size_t i = 0; i < count_; ++i) {
-                completion*& item = items_[(head_ + i) & (capacity_ - 1)];
-                if (item == c) item = nullptr;
-            }
+            for (std::size_t i = head_; i != tail_; ++i)
+                if (items_[i & mask_] == c) items_[i & mask_] = nullptr;
         }
-        [[nodiscard]] std::size_t size() const noexcept { return count_; }
+        [[nodiscard]] std::size_t size() const noexcept { return tail_ - head_; }
 
     private:
         std::unique_ptr<completion*[]> items_;
         std::size_t capacity_ = 0;
-        std::size_t head_ = 0;
-        std::size_t count_ = 0;
+        std::size_t mask_ = 0;  // capacity_ is a power of two
+        std::size_t head_ = 0;  // both only count up
+        std::size_t tail_ = 0;
     };
 
     // What every operation touches.

@@ -6,6 +6,7 @@
 #include <ringlet/base/link.hpp>
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/completion.hpp>
+#include <ringlet/core/timer.hpp>
 
 #include <array>
 #include <cstddef>
@@ -19,8 +20,9 @@ namespace ringlet {
 class core;
 struct descriptor;
 
-/// Which half of a descriptor an operation uses; each half seats one operation at a time.
-enum class side : std::uint8_t { read, write };
+/// Which half of a descriptor an operation uses; each half seats one operation at a time. Those that
+/// need no descriptor, or share it, have none.
+enum class side : std::uint8_t { read, write, none };
 
 /// A place in the queue of streams that wait for a buffer of the core's pool.
 struct starved_link : link {
@@ -30,7 +32,7 @@ struct starved_link : link {
 /// A receive that the ring answers many times. It is part of the descriptor, not of a task: it stays
 /// armed between two waits, and the kernel may answer after the task has gone on. What nobody has
 /// asked for yet is queued as segments of the core's buffer pool.
-struct multishot_recv : completion {
+struct multishot_recv : ring_target {
     static constexpr std::uint16_t none = 0xffff;
     static constexpr int open = 1;
 
@@ -51,14 +53,15 @@ struct multishot_recv : completion {
 constexpr int direct_bit = 1 << 30;
 
 /// An open file or socket of one core: who waits on it, and what epoll last said of it. Its address
-/// stays the same while it is open, so that an edge finds the waiting operation through it.
-struct descriptor {
+/// stays the same while it is open, so that an edge finds the waiting operation through it. Its
+/// deadlines are those of the two seats.
+struct descriptor : deadline_pair {
     int fd = -1;                   ///< or the slot, of a direct descriptor
-    bool registered : 1 = false;   ///< known to epoll
     /// A system call on this side may find something; false after EAGAIN or a short transfer, until
     /// the next edge (epoll) or until the ring has been asked.
-    bool readable : 1 = true;
-    bool writable : 1 = true;
+    bool readable = true;
+    bool writable = true;
+    bool registered : 1 = false;   ///< known to epoll
     /// epoll: a short read does not mean empty any more (end of stream, error or urgent data seen).
     bool trust_short : 1 = true;
     bool closing : 1 = false;
@@ -99,6 +102,7 @@ struct descriptor {
     }
     void vacate(side s) noexcept {
         seat(s) = nullptr;
+        disarm(static_cast<unsigned>(s));
         if (closer != nullptr) [[unlikely]] wake_closer();
     }
     void share() noexcept {
@@ -107,6 +111,8 @@ struct descriptor {
     }
     void unshare() noexcept { --shares; }
     void wake_closer() noexcept;
+    /// One of the seats' deadlines has passed.
+    static void limit_passed(deadline_pair& d, unsigned seat) noexcept;
 };
 
 /// A core's descriptors, in blocks that never move.
@@ -125,6 +131,12 @@ public:
         d.next_free = std::exchange(free_, &d);
     }
     [[nodiscard]] std::size_t open() const noexcept { return open_; }
+    /// Every record there is, also those that are not in use: their seats are empty.
+    template <class Function>
+    void each(Function function) const {
+        for (const auto& some : blocks_)
+            for (descriptor& d : *some) function(d);
+    }
 
 private:
     [[nodiscard]] bool grow() noexcept;

@@ -4,9 +4,11 @@
 
 #include <ringlet/base/link.hpp>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <utility>
 
 namespace ringlet {
 
@@ -16,9 +18,25 @@ struct timer : link {
     explicit timer(fire_function f) noexcept : fire(f) {}
 
     std::uint64_t when = 0;  ///< nanoseconds: a duration while fresh, a point in time once placed
-    fire_function fire;      ///< called by the loop, with the timer already disarmed
+    fire_function fire;      ///< called by the loop, with the timer already disarmed; null: a pair
 
     void disarm() noexcept { unlink_if_linked(); }
+};
+
+/// Two deadlines that come and go far more often than they pass, such as the idle limit of a
+/// connection: arming and disarming one is a store or two. The pair keeps its place in the wheel as
+/// long as that is not too late, and moves to the earlier deadline when it is dealt with there.
+struct deadline_pair : timer {
+    static constexpr std::uint64_t never = UINT64_MAX;
+
+    deadline_pair() noexcept : timer(nullptr) {}
+    void disarm(unsigned which) noexcept { limits[which] = never; }
+    [[nodiscard]] std::uint64_t earlier() const noexcept { return std::min(limits[0], limits[1]); }
+
+    std::array<std::uint64_t, 2> limits{never, never};  ///< durations while fresh, then points in time
+    deadline_pair* next_fresh = nullptr;
+    std::uint8_t fresh = 0;  ///< a bit for each of the two
+    bool listed = false;     ///< among the wheel's fresh ones, until it has looked at them
 };
 
 /// A hierarchical timing wheel: arm and disarm in O(1), next expiry in O(1), a tick of 65.5 us
@@ -34,7 +52,18 @@ public:
         t.when = duration_ns;
         fresh_.push_back(t);
     }
-    [[nodiscard]] bool has_fresh() const noexcept { return !fresh_.empty(); }
+    void arm_after(deadline_pair& p, unsigned which, std::uint64_t duration_ns) noexcept {
+        p.limits[which] = duration_ns;
+        p.fresh |= static_cast<std::uint8_t>(1U << which);
+        if (p.listed) return;
+        p.listed = true;
+        p.next_fresh = std::exchange(fresh_pairs_, &p);
+    }
+    /// Called for each deadline of a pair that passes, with that one disarmed.
+    void (*pair_passed)(deadline_pair&, unsigned which) noexcept = nullptr;
+    [[nodiscard]] bool has_fresh() const noexcept {
+        return !fresh_.empty() || fresh_pairs_ != nullptr;
+    }
     void place_fresh(std::uint64_t now_ns) noexcept;
 
     static constexpr std::uint64_t never = UINT64_MAX;
@@ -53,6 +82,8 @@ private:
 
     [[nodiscard]] static std::uint64_t due_tick(const timer& t) noexcept;
     void place(timer& t) noexcept;
+    void place_fresh_pairs(std::uint64_t now_ns) noexcept;
+    void came_due(deadline_pair& p) noexcept;
     struct due {
         std::uint64_t tick;
         unsigned level;
@@ -61,6 +92,7 @@ private:
     [[nodiscard]] bool next_due(due& out) noexcept;
 
     link_list fresh_;
+    deadline_pair* fresh_pairs_ = nullptr;
     std::uint64_t fired_ = 0;
     std::uint64_t tick_ = 0;  // everything before and at this tick has been dealt with
     std::array<std::uint64_t, levels> occupied_{};

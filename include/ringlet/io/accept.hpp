@@ -45,11 +45,10 @@ private:
 };
 
 /// A single accept.
-class [[nodiscard]] accept_op : public operation<accept_op> {
+class [[nodiscard]] accept_op : public operation<accept_op, side::read> {
 public:
     explicit accept_op(acceptor& a) noexcept : acceptor_(&a) {}
 
-    static constexpr side seat = side::read;
     [[nodiscard]] descriptor& target() const noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
@@ -60,6 +59,6 @@ private:
     bool into_table_ = false;
 };
 
-extern template class operation<accept_op>;
+extern template class operation<accept_op, side::read>;
 
 }  // namespace ringlet

@@ -13,11 +13,10 @@ class tcp_stream;
 
 /// Opens a connection. When it fails, times out or is cancelled, its socket is closed. To a
 /// Unix-domain socket it never waits: resource_unavailable_try_again while the backlog is full.
-class [[nodiscard]] connect_op : public operation<connect_op> {
+class [[nodiscard]] connect_op : public operation<connect_op, side::write> {
 public:
     connect_op(const address& peer, const stream_options& options) noexcept;
 
-    static constexpr side seat = side::write;
     static constexpr bool never_at_once = true;  ///< a stop ends it: there is nothing to be received
     [[nodiscard]] descriptor& target() const noexcept { return *socket_; }
     void prepare(io_uring_sqe& sqe) noexcept;
@@ -45,6 +44,6 @@ private:
     bool asked_ = false;
 };
 
-extern template class operation<connect_op>;
+extern template class operation<connect_op, side::write>;
 
 }  // namespace ringlet

@@ -12,6 +12,7 @@
 
 #include <coroutine>
 #include <cstdint>
+#include <type_traits>
 #include <utility>
 
 struct io_uring_sqe;
@@ -19,14 +20,24 @@ struct io_uring_sqe;
 namespace ringlet {
 
 namespace detail {
-/// What may end an operation's wait besides its answer. Made only when it is asked for: most
-/// operations pay nothing for it but the room.
+/// What may end the wait of an operation without a seat besides its answer. Made only when it is
+/// asked for.
 struct wait_extras : timer {
     explicit wait_extras(completion& c) noexcept : timer(limit_passed), stop(c) {}
     static void limit_passed(timer& t) noexcept {
         here().request_end(*static_cast<wait_extras&>(t).stop.target, errc::timed_out);
     }
     stop_node stop;
+};
+/// Where an operation keeps it. The time limit of a seat is the descriptor's.
+struct limit_only {
+    std::uint64_t limit_ns;
+};
+union limit_or_extras {
+    limit_or_extras() noexcept {}
+    ~limit_or_extras() {}
+    std::uint64_t limit_ns;  // from within() or or_stop() to the start
+    wait_extras extras;      // while it waits
 };
 }  // namespace detail
 
@@ -36,8 +47,8 @@ struct wait_extras : timer {
 ///   `int advance(int answer)`      where one call may do only part of the job: the final answer,
 ///                                  or -EAGAIN for another go (io_uring);
 ///   `result<T> finish(int answer)` what the answer means;
-/// and names its place, if it has one: `descriptor& target()`, `static constexpr side seat`; or,
-/// where any number may go on at once, what they share: `descriptor* shared()`.
+/// and has a seat, which is part of a descriptor, `descriptor& target()`; or, where any number may go
+/// on at once, what they share: `descriptor* shared()`.
 /// An operation with a `blocking_job& job()` has no non-blocking system call: without a ring a
 /// worker thread makes the attempt, unless `int try_now()` has the answer at once (-EAGAIN: it has
 /// not).
@@ -46,9 +57,11 @@ struct wait_extras : timer {
 /// user_data, and nothing is allocated for it. It can be moved until it is awaited, not after.
 /// Cancellation: errc::cancelled from the scope around it, at once when that is cancelled already;
 /// what had been done by then (bytes received, a connection accepted) is kept and returned.
-template <class Op>
+template <class Op, side Seat = side::none>
 class operation : public completion {
 public:
+    static constexpr side seat = Seat;
+
     operation() noexcept : completion(kind_) {}
     operation(operation&& unstarted) noexcept : operation() {
         extras = unstarted.extras;
@@ -75,11 +88,11 @@ public:
             return false;
         }
         waiter = handle;
-        return extras == 0 ? self().start(here(), context) : start_with_extras(here(), context);
+        return begin(here(), context);
     }
     auto await_resume() noexcept {
-        if (extras != 0) leave_extras();
-        return self().finish(settle());
+        leave();
+        return self().finish(answer);
     }
 
     /// The same with a time limit: errc::timed_out when it passes first. Costs no system call.
@@ -98,6 +111,13 @@ public:
     }
 
 protected:
+    /// How an operation that says so by `start_by usual_start(core&)` is started almost every time:
+    /// in a few instructions, without a call.
+    enum class start_by : std::uint8_t {
+        waiting,     ///< there is nothing now, and whatever comes will be told
+        submission,  ///< the ring has room
+        other,       ///< start() finds out
+    };
     /// Hands the operation to the kernel. False: it is answered, do not suspend.
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     /// The end of a start that found an answer at once. False: do not suspend.
@@ -123,8 +143,8 @@ protected:
         here().make_ready_later(*this);
     }
 
-    /// Leaves the seat; the answer, or why there is none.
-    [[nodiscard]] int settle() noexcept {
+    /// After the answer, whatever it is.
+    void leave() noexcept {
         if constexpr (requires(Op& op) { op.job(); }) {
             if (at == phase::parked) {
                 at = phase::ready;
@@ -132,18 +152,22 @@ protected:
                 here().left_blocking();
             }
         }
+        if constexpr (Seat == side::none) {
+            if ((extras & waiting_with_them) != 0) {
+                room_.extras.disarm();
+                room_.extras.stop.unlink_if_linked();
+            }
+        }
+        if (answer < 0 && ending != 0) [[unlikely]] explain();
         if (at == phase::ready) stand_up();
-        if (answer < 0 && ending != 0) [[unlikely]]
-            return answer::own_base - ending;
-        return answer;
     }
     void sit_down() noexcept {
-        if constexpr (requires { Op::seat; }) self().target().sit(Op::seat, *this);
+        if constexpr (Seat != side::none) self().target().sit(Seat, *this);
         if constexpr (requires(Op& op) { op.shared(); })
             if (descriptor* d = self().shared(); d != nullptr) d->share();
     }
     void stand_up() noexcept {
-        if constexpr (requires { Op::seat; }) self().target().vacate(Op::seat);
+        if constexpr (Seat != side::none) self().target().vacate(Seat);
         if constexpr (requires(Op& op) { op.shared(); })
             if (descriptor* d = self().shared(); d != nullptr) d->unshare();
     }
@@ -164,35 +188,20 @@ private:
         Op* op_;
     };
 
-    static constexpr std::uint8_t has_limit = 1;
-    static constexpr std::uint8_t ends_at_stop = 2;
-    static constexpr std::uint8_t waiting_with_them = 4;  // 8 and more are the operation's own
     static const completion_kind kind_;
 
     [[nodiscard]] bool start_with_attempt(core& c, cancel_scope& context) noexcept;
     [[nodiscard]] bool start_off_loop(core& c, cancel_scope& context) noexcept;
-    [[nodiscard]] bool start_with_extras(core& c, cancel_scope& context) noexcept;
-    void leave_extras() noexcept {
-        if ((extras & waiting_with_them) != 0) {
-            room_.extras.disarm();
-            room_.extras.stop.unlink_if_linked();
-        }
-        if (answer < 0 && ending == static_cast<std::uint8_t>(errc::stopping)) [[unlikely]] {
-            // What arrived while the kernel was cancelling the wait is still in the socket.
-            const int last = last_attempt();
-            if (last != would_wait) answer = last;
-        }
-    }
+    [[nodiscard]] bool begin(core& c, cancel_scope& context) noexcept;
+    // Out of line, so that begin() needs no stack.
+    [[nodiscard, gnu::noinline]] bool begin_otherwise(core& c, cancel_scope& context) noexcept;
+    [[nodiscard, gnu::noinline]] bool end_at_stop(core& c) noexcept;
+    void arm_extras(core& c) noexcept;
+    [[gnu::noinline]] void explain() noexcept;
     static constexpr int would_wait = -11;  // -EAGAIN
     [[nodiscard]] int last_attempt() noexcept;
 
-    union room {
-        room() noexcept {}
-        ~room() {}
-        std::uint64_t limit_ns;      // from within() or or_stop() to the start
-        detail::wait_extras extras;  // while it waits
-    };
-    room room_;
+    std::conditional_t<Seat == side::none, detail::limit_or_extras, detail::limit_only> room_;
 };
 
 }  // namespace ringlet

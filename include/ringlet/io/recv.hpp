@@ -12,13 +12,13 @@ namespace ringlet {
 
 /// Receives at least one byte into the caller's room and gives their number. `room` must live until
 /// the operation has ended. errc::end_of_stream when the peer has sent everything.
-class [[nodiscard]] recv_op : public operation<recv_op> {
+class [[nodiscard]] recv_op : public operation<recv_op, side::read> {
 public:
     recv_op(descriptor& d, std::span<std::byte> room) noexcept
         : descriptor_(&d), room_(room.data()), size_(room.size()) {}
 
-    static constexpr side seat = side::read;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] start_by usual_start(core& c) const noexcept;
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
@@ -39,6 +39,6 @@ private:
     std::size_t size_;
 };
 
-extern template class operation<recv_op>;
+extern template class operation<recv_op, side::read>;
 
 }  // namespace ringlet

@@ -17,15 +17,15 @@ namespace ringlet {
 ///
 /// On io_uring a stream of small messages has one multishot receive that stays armed (Linux 6.0),
 /// and one of large messages is told of data and takes it by recv(2); see receive_path.
-class [[nodiscard]] recv_chunk_op : public operation<recv_chunk_op> {
+class [[nodiscard]] recv_chunk_op : public operation<recv_chunk_op, side::read> {
 public:
     static constexpr std::uint32_t no_limit = UINT32_MAX;
     explicit recv_chunk_op(descriptor& d, std::uint32_t most = no_limit) noexcept
         : descriptor_(&d), most_(most) {}
 
-    static constexpr side seat = side::read;
     static constexpr bool takes_buffers = true;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] start_by usual_start(core& c) const noexcept;
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
@@ -67,6 +67,6 @@ private:
     std::uint32_t most_;
 };
 
-extern template class operation<recv_chunk_op>;
+extern template class operation<recv_chunk_op, side::read>;
 
 }  // namespace ringlet

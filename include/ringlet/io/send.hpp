@@ -15,12 +15,11 @@ namespace ringlet {
 
 /// Sends what the socket takes of the bytes now, at least one, and gives their number. The bytes
 /// must live until the operation has ended.
-class [[nodiscard]] send_op : public operation<send_op> {
+class [[nodiscard]] send_op : public operation<send_op, side::write> {
 public:
     send_op(descriptor& d, std::span<const std::byte> bytes) noexcept
         : descriptor_(&d), data_(bytes.data()), size_(bytes.size()) {}
 
-    static constexpr side seat = side::write;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
@@ -37,7 +36,7 @@ private:
 
 /// Sends all of the bytes. An error means that some of them may have gone; the stream is then of no
 /// use for a protocol.
-class [[nodiscard]] send_all_op : public operation<send_all_op> {
+class [[nodiscard]] send_all_op : public operation<send_all_op, side::write> {
 public:
     send_all_op(descriptor& d, std::span<const std::byte> bytes) noexcept
         : descriptor_(&d), data_(bytes.data()), left_(bytes.size()) {}
@@ -46,14 +45,14 @@ public:
         : descriptor_(&d), data_(received.bytes().data()), left_(received.size()),
           lease_(std::move(received)) {}
 
-    static constexpr side seat = side::write;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
+    [[nodiscard]] start_by usual_start(core& c) const noexcept;
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
     [[nodiscard]] int advance(int answer) noexcept;
     /// Where the ring's answer goes, other than to the operation itself.
-    [[nodiscard]] completion* stand_in() const noexcept {
+    [[nodiscard]] ring_target* stand_in() const noexcept {
         return (extras & by_stand_in) != 0 ? record() : nullptr;
     }
     [[nodiscard]] result<void> finish(int answer) noexcept {
@@ -64,7 +63,7 @@ public:
 
 private:
     static constexpr std::uint8_t has_record = 8;  ///< in extras: it began as a zero-copy send
-    [[nodiscard]] completion* record() const noexcept;
+    [[nodiscard]] ring_target* record() const noexcept;
     void end_zero_copy() noexcept;
 
     descriptor* descriptor_;
@@ -83,7 +82,7 @@ struct send_part {
 };
 
 /// Sends all of several parts, in order, as if they were one.
-class [[nodiscard]] send_gathered_op : public operation<send_gathered_op> {
+class [[nodiscard]] send_gathered_op : public operation<send_gathered_op, side::write> {
 public:
     /// Parts one call may have; more is a misuse that aborts.
     static constexpr std::size_t max_parts = 16;
@@ -91,7 +90,6 @@ public:
     send_gathered_op(descriptor& d, std::span<const send_part> parts) noexcept;
     send_gathered_op(send_gathered_op&& unstarted) noexcept;
 
-    static constexpr side seat = side::write;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
@@ -111,8 +109,8 @@ private:
     alignas(8) std::array<std::byte, 56> message_{};  // struct msghdr
 };
 
-extern template class operation<send_op>;
-extern template class operation<send_all_op>;
-extern template class operation<send_gathered_op>;
+extern template class operation<send_op, side::write>;
+extern template class operation<send_all_op, side::write>;
+extern template class operation<send_gathered_op, side::write>;
 
 }  // namespace ringlet

@@ -15,12 +15,11 @@ class file;
 
 /// Sends a part of a file, which does not pass through the program's memory: sendfile(2) on the
 /// loop's thread, as much as the socket takes, at most a turn's share at a time.
-class [[nodiscard]] send_file_op : public operation<send_file_op> {
+class [[nodiscard]] send_file_op : public operation<send_file_op, side::write> {
 public:
     send_file_op(descriptor& socket, const file& from, std::uint64_t offset, std::uint64_t length,
                  std::span<const std::byte> head) noexcept;
 
-    static constexpr side seat = side::write;
     static constexpr bool takes_turns = true;
     static constexpr bool never_at_once = true;  ///< a stop ends it: there is nothing to receive
     [[nodiscard]] descriptor& target() const noexcept { return *socket_; }
@@ -49,6 +48,6 @@ private:
     std::span<const std::byte> head_;
 };
 
-extern template class operation<send_file_op>;
+extern template class operation<send_file_op, side::write>;
 
 }  // namespace ringlet

@@ -20,12 +20,11 @@ namespace ringlet {
 /// splice(2) on the core's thread, once the socket is known to have something; or, by
 /// pipe_options::path, IORING_OP_SPLICE, which runs on a worker thread of the kernel (figures in
 /// docs/design/relay.md).
-class [[nodiscard]] splice_to_op : public operation<splice_to_op> {
+class [[nodiscard]] splice_to_op : public operation<splice_to_op, side::read> {
 public:
     splice_to_op(descriptor& d, splice_pipe& into, std::size_t most) noexcept
         : descriptor_(&d), pipe_(&into), most_(most) {}
 
-    static constexpr side seat = side::read;
     static constexpr bool tries_first = true;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
@@ -53,11 +52,10 @@ private:
 
 /// Sends what the socket takes of the bytes in a pipe now, at least one: their number. The pipe must
 /// not be empty.
-class [[nodiscard]] splice_from_op : public operation<splice_from_op> {
+class [[nodiscard]] splice_from_op : public operation<splice_from_op, side::write> {
 public:
     splice_from_op(descriptor& d, splice_pipe& from) noexcept : descriptor_(&d), pipe_(&from) {}
 
-    static constexpr side seat = side::write;
     static constexpr bool tries_first = true;
     [[nodiscard]] descriptor& target() const noexcept { return *descriptor_; }
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
@@ -79,7 +77,7 @@ private:
     [[nodiscard]] int sent(core& c, int moved) noexcept;
 };
 
-extern template class operation<splice_to_op>;
-extern template class operation<splice_from_op>;
+extern template class operation<splice_to_op, side::read>;
+extern template class operation<splice_from_op, side::write>;
 
 }  // namespace ringlet
