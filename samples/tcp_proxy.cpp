@@ -172,6 +172,7 @@ settings read_command_line(int argc, char** argv) {
     settings set;
     unsigned balance = 0;
     unsigned mode = 0;
+    unsigned splice = 0;
     std::size_t pipe_size = set.run.core.pipes.size;
     set.relay.idle = 300s;
     samples::command_line line("tcp_proxy",
@@ -192,6 +193,8 @@ settings read_command_line(int argc, char** argv) {
                 "tells servers of the client, by PROXY protocol version 1 or 2");
     line.choice("mode", {"auto", "copy", "splice"}, mode,
                 "copy, splice, or each direction by what it moves (default auto)");
+    line.choice("splice", {"readiness", "ring"}, splice,
+                "on io_uring by splice(2) when a socket is ready (default), or by the ring's workers");
     line.bytes("pipe-size", pipe_size, 65536, 1U << 30, "of a pipe for splicing (default 1M)");
     line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
     line.backend(set.run.core.backend);
@@ -206,6 +209,7 @@ settings read_command_line(int argc, char** argv) {
     samples::check_share(line, set.max_connections, set.run.cores);
     set.upstreams.by = static_cast<samples::upstreams::balance>(balance);
     set.relay.mode = static_cast<ringlet::relay_mode>(mode);
+    set.run.core.pipes.path = static_cast<ringlet::splice_path>(splice);
     set.run.core.pipes.size = static_cast<std::uint32_t>(pipe_size);
     return set;
 }

@@ -3,9 +3,10 @@
 # Copyright (c) 2026 The ringlet authors
 """Sums the results of 'meson test' by test case and prints 'N passed, N failed' as the last line.
 
-A doctest program counts with the test cases it reports, any other test counts as one. A program
-that fails without reporting a failed case (a crash, a time-out, a sanitizer) adds one failure, and
-so does a build folder without a test log: what did not run has not passed.
+A program counts with the test cases it reports, as doctest does or by a line "N cases, N failed"
+and perhaps ", N skipped"; any other test counts as one. A program that fails without reporting a
+failed case (a crash, a time-out, a sanitizer) adds one failure, and so does a build folder without
+a test log: what did not run has not passed.
 
 usage: sum_tests.py [--each] [--extra NAME=pass|fail]... BUILD_FOLDER...
 """
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 CASES = re.compile(r"^\[doctest\] test cases:\s*\d+\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed"
                    r"\s*\|\s*(\d+) skipped", re.MULTILINE)
+SCRIPT_CASES = re.compile(r"^(\d+) cases, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
 GOOD = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP", "IGNORED"}
 
@@ -40,16 +42,24 @@ class counts:
         return text + (f", {self.skipped} skipped" if self.skipped else "")
 
 
+def reported(text: str) -> list[counts]:
+    found = [counts(*map(int, report)) for report in CASES.findall(text)]
+    for report in SCRIPT_CASES.findall(text):
+        cases, failed, skipped = (int(number or 0) for number in report)
+        found.append(counts(max(cases - failed - skipped, 0), failed, skipped))
+    return found
+
+
 def count_test(entry: dict) -> counts:
     result = entry.get("result", "ERROR")
-    reports = CASES.findall(ESCAPES.sub("", entry.get("stdout") or ""))
+    reports = reported(ESCAPES.sub("", entry.get("stdout") or ""))
     if result in SKIPPED:
         return counts(skipped=1)
     if not reports:
         return counts(passed=1) if result in GOOD else counts(failed=1)
     total = counts()
-    for passed, failed, skipped in reports:
-        total += counts(int(passed), int(failed), int(skipped))
+    for report in reports:
+        total += report
     if result not in GOOD and total.failed == 0:
         total.failed = 1
     return total

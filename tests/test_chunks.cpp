@@ -442,6 +442,30 @@ TEST_CASE("two readers of one stream are caught, by chunks as well") {
     CHECK(says(said, "two operations read from one descriptor at once"));
 }
 
+TEST_CASE("a stream is given no more buffers unasked than it may hold") {
+    each_path(
+        [](core& c) -> task<> {
+            auto both = co_await flavours::connected();
+            const std::size_t flooded = co_await net::fill(both.client);
+            CHECK(flooded > 64 * 4096);
+            std::size_t received = 0;
+            {
+                const auto first = co_await both.server.chunks().next();
+                REQUIRE(first);
+                received = first->size();
+                for (int i = 0; i < 50; ++i) co_await yield();
+                // A kernel that knows no limit may give the whole window before it can be stopped.
+                const auto& pool = c.buffers();
+                const bool exact = c.ring() == nullptr || !pool.provides() ||
+                                   pool.receive_limit() > 0;
+                CHECK(pool.leased() <= (exact ? pool.options().hold + 1 : pool.options().window));
+            }
+            received += (co_await receive_chunks(both.server, flooded - received)).size();
+            CHECK(received == flooded);
+        },
+        [](buffer_options& o) { o.size = 4096; });
+}
+
 TEST_CASE("giving up a stream that the ring receives for is caught") {
     core_options options;
     options.backend = backend::uring;
@@ -479,6 +503,32 @@ TEST_CASE("without memory for the pool a wait for a chunk says so") {
         CHECK(refused.error() == std::errc::not_enough_memory);
         CHECK((co_await both.server.chunks().next()).value().text() == "later");
     });
+}
+
+TEST_CASE("a ring that knows no limit of a receive is stopped by cancelling it") {
+    const auto body = [](core& c) -> task<> {
+        refused_call = "receive_limit";
+        refused_error = EINVAL;
+        kernel::fault::hook = [](const char* call) noexcept {
+            return std::string_view(call) == refused_call ? refused_error : 0;
+        };
+        auto both = co_await flavours::connected();
+        const std::size_t flooded = co_await net::fill(both.client);
+        std::size_t received = 0;
+        {
+            const auto first = co_await both.server.chunks().next();
+            REQUIRE(first);
+            received = first->size();
+            for (int i = 0; i < 50; ++i) co_await yield();
+        }
+        kernel::fault::hook = nullptr;
+        CHECK(c.buffers().receive_limit() == 0);
+        CHECK((c.ring() == nullptr || c.stats().pauses > 0));
+        received += (co_await receive_chunks(both.server, flooded - received)).size();
+        CHECK(received == flooded);
+    };
+    flavours::each([&](core& c) { block_on(c, body(c)); },
+                   [](core_options& o) { o.buffers.size = 4096; });
 }
 
 TEST_CASE("a ring that takes no buffers is read by hand") {

@@ -67,8 +67,9 @@ def start(name: str, *arguments: str, env=None, before=None, **streams) -> subpr
             before()
 
     environment = {k: v for k, v in os.environ.items() if k != "RINGLET_BACKEND"} | (env or {})
-    child = subprocess.Popen([PROGRAMS[name], *arguments], stdin=subprocess.DEVNULL,
-                             env=environment, preexec_fn=before_exec, **streams)
+    streams.setdefault("stdin", subprocess.DEVNULL)
+    child = subprocess.Popen([PROGRAMS[name], *arguments], env=environment,
+                             preexec_fn=before_exec, **streams)
     RUNNING.append(child)
     return child
 
@@ -172,6 +173,11 @@ class server:
     def resident(self) -> int:
         with open(f"/proc/{self.pid}/statm") as file:
             return int(file.read().split()[1]) * resource.getpagesize()
+
+    def peak(self) -> int:
+        """The most that was ever resident."""
+        with open(f"/proc/{self.pid}/status") as file:
+            return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1]) * 1024
 
     def cpu_ns(self) -> int:
         return time.clock_gettime_ns((~self.pid << 3) | 2)  # clock_getcpuclockid(3)

@@ -5,10 +5,14 @@
 
 #include <core/buffer_pool.hpp>
 #include <core/pipe_pool.hpp>
+#include <kernel/fault.hpp>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <csignal>
+#include <filesystem>
+#include <string_view>
 #include <vector>
 
 using namespace ringlet;
@@ -20,11 +24,16 @@ std::span<const std::byte> bytes_of(std::string_view text) { return std::as_byte
 
 template <class Body>
 void each_core(Body body) {
-    flavours::each([&](core& c) {
-        block_on(c, body(c));
-        CHECK(c.pipes().leased() == 0);
-        CHECK(c.buffers().leased() == 0);
-    });
+    for (const splice_path path : {splice_path::readiness, splice_path::ring}) {
+        INFO("splice path ", static_cast<int>(path));
+        flavours::each(
+            [&](core& c) {
+                block_on(c, body(c));
+                CHECK(c.pipes().leased() == 0);
+                CHECK(c.buffers().leased() == 0);
+            },
+            [&](core_options& o) { o.pipes.path = path; });
+    }
 }
 
 }  // namespace
@@ -80,6 +89,47 @@ TEST_CASE("who waits to splice holds no pipe; cancelling and time limits end the
         CHECK(through.empty());
     });
 }
+
+#ifndef NDEBUG
+TEST_CASE("spliced in the ring: no worker and no pipe waits, and the core calls no splice(2)") {
+    const auto threads = [] {
+        namespace fs = std::filesystem;
+        return std::distance(fs::directory_iterator("/proc/self/task"), fs::directory_iterator());
+    };
+    const auto body = [&](core& c) -> task<> {
+        std::vector<flavours::pair> all;
+        std::vector<splice_pipe> pipes(8);
+        for (std::size_t i = 0; i < pipes.size(); ++i) all.push_back(co_await flavours::connected());
+        std::size_t total = 0;
+        const auto wait = [&](std::size_t i) -> task<> {
+            total += (co_await all[i].server.splice_to(pipes[i])).value_or(0);
+            CHECK((co_await all[i].server.splice_from(pipes[i])).value_or(0) == 5);
+        };
+        const auto before = threads();
+        kernel::fault::hook = [](const char* call) noexcept {
+            return std::string_view(call) == "splice" ? EINVAL : 0;
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            for (std::size_t i = 0; i < pipes.size(); ++i) s.start(wait(i));
+            for (int i = 0; i < 20; ++i) co_await yield();
+            CHECK(c.pipes().leased() == 0);
+            CHECK(threads() == before);
+            for (auto& both : all) CHECK((co_await both.client.send_all("hello")).has_value());
+        });
+        kernel::fault::hook = nullptr;
+        CHECK(total == 5 * pipes.size());
+        CHECK(threads() <= before + static_cast<std::ptrdiff_t>(core_options().unbounded_workers));
+        for (auto& both : all) CHECK(net::text_of(co_await net::receive(both.client, 5)) == "hello");
+    };
+    for (const flavours::flavour& f : flavours::all) {
+        if (f.backend == backend::epoll) continue;
+        INFO("on ", std::string(f.name));
+        core_options with = flavours::options_of(f);
+        with.pipes.path = splice_path::ring;
+        if (auto made = core::make(with)) block_on(**made, body(**made));
+    }
+}
+#endif
 
 TEST_CASE("a full socket makes the splice out of the pipe wait") {
     each_core([](core& c) -> task<> {

@@ -12,6 +12,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <climits>
 #include <new>
 #include <system_error>
 
@@ -95,6 +96,9 @@ void buffer_pool::provide_window() noexcept {
     window_ = options_.window;
     low_ = window_ / 4;
     providing_ = true;
+    if (home_.ring()->takes_receive_limit())
+        receive_limit_ = static_cast<std::uint32_t>(
+            std::min<std::uint64_t>(std::uint64_t{options_.hold} * options_.size, INT_MAX));
     refill();
 }
 

@@ -45,6 +45,9 @@ public:
     }
     [[nodiscard]] bool opened() const noexcept { return opened_; }
     [[nodiscard]] bool provides() const noexcept { return providing_; }
+    /// Bytes after which a multishot receive ends by itself, so that the kernel gives one stream no
+    /// more than `hold` buffers before the loop is asked; 0: it knows no such limit.
+    [[nodiscard]] std::uint32_t receive_limit() const noexcept { return receive_limit_; }
     /// The ring cannot receive into the window: by hand from now on.
     void stop_providing() noexcept;
     [[nodiscard]] const buffer_options& options() const noexcept { return options_; }
@@ -162,6 +165,7 @@ private:
     std::uint16_t ring_tail_ = 0;
     std::uint32_t window_ = 0;  // how many the ring should have; 0: it takes none
     std::uint32_t with_kernel_ = 0;
+    std::uint32_t receive_limit_ = 0;
     std::uint32_t low_ = 0;  // fewer than this with the kernel: refill
     std::uint32_t leased_ = 0;
     std::uint32_t fed_hands_ = 0;

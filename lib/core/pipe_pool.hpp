@@ -36,6 +36,7 @@ public:
         spare_.push_back(pipe);  // there is room: make() has seen to it
     }
 
+    [[nodiscard]] const pipe_options& options() const noexcept { return options_; }
     [[nodiscard]] std::uint32_t open() const noexcept { return open_; }
     [[nodiscard]] std::uint32_t leased() const noexcept {
         return open_ - static_cast<std::uint32_t>(spare_.size());

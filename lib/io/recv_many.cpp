@@ -181,6 +181,7 @@ void arm(core& c, descriptor& d) noexcept {
     io_uring_prep_recv_multishot(&sqe, d.fd, nullptr, 0, 0);
     sqe.flags |= IOSQE_BUFFER_SELECT | d.sqe_flags;
     sqe.buf_group = kernel::ring::buffer_group;
+    kernel::ring::set_receive_limit(sqe, c.buffers().receive_limit());
     io_uring_sqe_set_data64(&sqe, user_data(m, kernel::tag::many));
 }
 

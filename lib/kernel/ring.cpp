@@ -258,6 +258,16 @@ int ring::register_buffers(const iovec* memory, unsigned count) noexcept {
     if (const int error = fault::injected("register_buffers"); error != 0) return -error;
     return io_uring_register_buffers(&ring_, memory, count);
 }
+bool ring::takes_receive_limit() noexcept {
+    if (fault::injected("receive_limit") != 0) return false;
+    // Of no file: a kernel that does not know the limit refuses the entry before it looks for one.
+    return call([](io_uring_sqe& sqe) {
+               io_uring_prep_recv_multishot(&sqe, -1, nullptr, 0, 0);
+               sqe.flags |= IOSQE_BUFFER_SELECT;
+               sqe.buf_group = buffer_group;
+               set_receive_limit(sqe, 1);
+           }) == -EBADF;
+}
 void ring::withdraw_buffers() noexcept { io_uring_unregister_buf_ring(&ring_, buffer_group); }
 
 std::string ring::describe() const {

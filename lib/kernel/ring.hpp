@@ -116,6 +116,12 @@ public:
     /// pick from; 0 or -errno. EINVAL before Linux 5.19.
     [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept;
     void withdraw_buffers() noexcept;
+    /// True when a multishot receive takes a limit (Linux 6.17): it ends by itself after so many
+    /// bytes. Asks the kernel.
+    [[nodiscard]] bool takes_receive_limit() noexcept;
+    static void set_receive_limit(io_uring_sqe& sqe, std::uint32_t bytes) noexcept {
+        sqe.file_index = bytes;  // optlen, which liburing 2.3 does not name, stands there
+    }
     static constexpr std::uint16_t buffer_group = 0;
     /// Pins memory for fixed operations, as buffers 0, 1...; 0 or -errno.
     [[nodiscard]] int register_buffers(const iovec* memory, unsigned count) noexcept;

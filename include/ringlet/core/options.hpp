@@ -41,7 +41,8 @@ struct buffer_options {
     /// For streams that move much at a time.
     std::uint32_t large_size = 256 * 1024;
     std::uint32_t large_limit = 32;
-    /// Buffers one stream may have received unasked before it is paused (io_uring).
+    /// Buffers one stream may have received unasked before it is paused (io_uring; before Linux
+    /// 6.17 the kernel may give it as many as `window` more before it can be stopped).
     std::uint32_t hold = 4;
     receive_path receive = receive_path::automatic;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
@@ -49,6 +50,13 @@ struct buffer_options {
     /// RLIMIT_MEMLOCK, of which a core takes a quarter at most. With less or none the same
     /// operations go on unregistered.
     std::uint32_t registered = 2 * 1024 * 1024;
+};
+
+/// How streams are spliced; io_uring only.
+enum class splice_path : std::uint8_t {
+    readiness,  ///< the ring tells of data, splice(2) on the core's thread moves it
+    ring,       ///< the ring tells of data, IORING_OP_SPLICE moves it: on worker threads of the
+                ///< kernel, which unburdens the core's and costs more in all
 };
 
 /// The pipes of a core through which streams are spliced. A pipe is held while there is something in
@@ -60,6 +68,7 @@ struct pipe_options {
     /// may have 1 MiB in a pipe and 64 MiB in all theirs (/proc/sys/fs/pipe-max-size,
     /// pipe-user-pages-soft): what goes beyond stays at 64 KiB, or is not made.
     std::uint32_t size = 1024 * 1024;
+    splice_path path = splice_path::readiness;
 };
 
 /// The threads that calls which block are given to; see io/blocking.hpp. They belong to the process:

@@ -79,8 +79,8 @@ struct relay_result {
 /// buffer are gone; those that the ring has received unasked stay with the stream. On io_uring both
 /// sockets are left non-blocking once bytes have been spliced.
 ///
-/// Memory: two coroutine frames while idle; per busy direction a buffer of the pool (64 KiB, 256 KiB
-/// for large messages) or a pipe. Errors are in the result; throws std::bad_alloc when there is no
+/// Memory: its coroutine frames (about 2 KiB) while idle; per busy direction a buffer of the pool (64
+/// KiB, 256 KiB for large messages) or a pipe, and on io_uring what buffer_options::hold allows. Errors are in the result; throws std::bad_alloc when there is no
 /// memory for its frames.
 [[nodiscard]] task<relay_result> relay(tcp_stream& a, tcp_stream& b,
                                        relay_options options = relay_options());

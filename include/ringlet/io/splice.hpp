@@ -17,8 +17,9 @@ namespace ringlet {
 /// invalid_argument where the kernel cannot splice this socket. In all these cases the bytes are
 /// still to be had by chunks().
 ///
-/// splice(2) on the core's thread, once the socket is known to have something: IORING_OP_SPLICE
-/// would run on a worker thread (facts and figures in docs/design/relay.md).
+/// splice(2) on the core's thread, once the socket is known to have something; or, by
+/// pipe_options::path, IORING_OP_SPLICE, which runs on a worker thread of the kernel (figures in
+/// docs/design/relay.md).
 class [[nodiscard]] splice_to_op : public operation<splice_to_op, side::read> {
 public:
     splice_to_op(descriptor& d, splice_pipe& into, std::size_t most) noexcept
@@ -29,9 +30,11 @@ public:
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
-    [[nodiscard]] int advance(int) noexcept { return attempt(); }
-    [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
+    [[nodiscard]] int advance(int answer) noexcept;
+    [[nodiscard]] bool more(int answer, unsigned flags) noexcept;
+    [[nodiscard]] result<std::size_t> finish(int answer) noexcept {
         if (answer > 0) [[likely]] return static_cast<std::size_t>(answer);
+        pipe_->reset();  // the ring may have had it
         if (answer == 0) return errc::end_of_stream;
         return answer::to_error(answer);
     }
@@ -40,6 +43,11 @@ private:
     descriptor* descriptor_;
     splice_pipe* pipe_;
     std::size_t most_;
+    // By splice_path::ring:
+    bool ready_ = false;      // what is asked for next is the splice, not a poll
+    bool splicing_ = false;   // what is in the ring is the splice
+
+    [[nodiscard]] int received(core& c, int moved) noexcept;
 };
 
 /// Sends what the socket takes of the bytes in a pipe now, at least one: their number. The pipe must
@@ -53,7 +61,8 @@ public:
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
-    [[nodiscard]] int advance(int) noexcept { return attempt(); }
+    [[nodiscard]] int advance(int answer) noexcept;
+    [[nodiscard]] bool more(int answer, unsigned flags) noexcept;
     [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
         if (answer < 0) return answer::to_error(answer);
         return static_cast<std::size_t>(answer);
@@ -62,6 +71,10 @@ public:
 private:
     descriptor* descriptor_;
     splice_pipe* pipe_;
+    bool ready_ = false;      // as above
+    bool splicing_ = false;
+
+    [[nodiscard]] int sent(core& c, int moved) noexcept;
 };
 
 extern template class operation<splice_to_op, side::read>;
