@@ -48,6 +48,15 @@ server sample(std::string program, std::string backend, role r) {
     s.role = r;
     return s;
 }
+/// The proxy with its way of moving bytes pinned.
+server pinned(std::string name, words more) {
+    server s = sample("tcp_proxy", "io_uring", role::proxy);
+    s.name = "tcp_proxy " + std::move(name);
+    s.kind = "ablation";
+    s.command.insert(s.command.end(), more.begin(), more.end());
+    s.cells = "proxy/64x64,proxy-bulk/1x64K";
+    return s;
+}
 server by_hand(std::string name, std::string backend, role r, level least, words command) {
     server s{std::move(name), std::move(backend), "C", std::move(command), least};
     s.role = r;
@@ -108,6 +117,9 @@ std::vector<server> all_servers() {
         ours("epoll guarded", "epoll", "ablation", standard, {"--guarded"}),
         sample("tcp_proxy", "io_uring", role::proxy),
         sample("tcp_proxy", "epoll", role::proxy),
+        pinned("copy", {"--mode", "copy"}),
+        pinned("splice", {"--mode", "splice"}),
+        pinned("ring splice", {"--mode", "splice", "--splice", "ring"}),
         by_hand("C proxy copy", "epoll", role::proxy, standard, {"limit_proxy"}),
         by_hand("C proxy copy 256K", "epoll", role::proxy, full,
                 {"limit_proxy", "--buffer", "262144"}),

@@ -14,8 +14,8 @@ struct msghdr;
 
 namespace ringlet {
 
-/// Whether sockets of this core are made non-blocking: epoll's are. The ring's are not, since it
-/// would answer -EAGAIN for them instead of waiting (IORING_OP_RECV honours O_NONBLOCK).
+/// Whether sockets of this core are made non-blocking: epoll's are. The ring's need not be: it never
+/// blocks in one. See open_to_calls() for the exception.
 [[nodiscard]] inline bool nonblocking(core& c) noexcept { return c.ring() == nullptr; }
 
 /// What one call may move: the kernel does not move more at once (MAX_RW_COUNT), and an SQE's length
