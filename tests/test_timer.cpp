@@ -174,6 +174,20 @@ TEST_CASE("a deadline of a pair that is disarmed does not pass, however it was a
     CHECK(b.wheel->fired() == 0);
 }
 
+TEST_CASE("a deadline of a pair that is still a duration does not pass, though the other one does") {
+    bench b(day_ns);
+    pair_probe p;
+    b.arm(p, 0, 1'000'000);
+    b.wheel->arm_after(p, 1, 1'000'000);  // as a number it lies a day before the other
+    b.run_to(day_ns + 1'000'000 + 3 * tick_ns);
+    CHECK(p.times == std::array{1, 0});
+    b.wheel->place_fresh(b.clock);
+    b.run_to(b.clock + 1'000'000 - 1);
+    CHECK(p.times == std::array{1, 0});
+    b.run_to(b.clock + 1 + 3 * tick_ns);
+    CHECK(p.times == std::array{1, 1});
+}
+
 TEST_CASE("random deadlines of pairs pass as they would without a wheel") {
     std::mt19937_64 random(11);  // NOLINT: the same each time
     bench b(5 * day_ns);

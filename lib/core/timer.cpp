@@ -41,7 +41,8 @@ void timer_wheel::place_fresh_pairs(std::uint64_t now_ns) noexcept {
 /// Its place has come: what has passed is told, and it moves to what is still to come.
 void timer_wheel::came_due(deadline_pair& p) noexcept {
     for (unsigned which : {0U, 1U}) {
-        if (p.limits[which] > p.when) continue;
+        const bool is_duration = (p.fresh >> which & 1) != 0;
+        if (is_duration || p.limits[which] > p.when) continue;
         p.disarm(which);
         ++fired_;
         pair_passed(p, which);
