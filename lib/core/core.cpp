@@ -181,8 +181,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
 }
 
 core::~core() {
-    // A worker whose job has been answered may not have come to the end of its wake().
-    while (workers_.load(std::memory_order_acquire) != 0) sys::pause_ns(10'000);
+    while (visitors_.load(std::memory_order_acquire) != 0) sys::pause_ns(10'000);
     blocking_.reset();
     drain();
     zero_copies_.reset();
@@ -239,13 +238,31 @@ core_stats core::stats() const noexcept {
 
 std::uint64_t core::now_ns() noexcept { return clock_->now_ns(); }
 
+namespace {
+/// Keeps the core from ending until the visitor has left.
+class visit {
+public:
+    explicit visit(std::atomic<std::uint32_t>& visitors) noexcept : visitors_(visitors) {
+        visitors_.fetch_add(1, std::memory_order_relaxed);
+    }
+    ~visit() { visitors_.fetch_sub(1, std::memory_order_release); }
+    visit(const visit&) = delete;
+    visit& operator=(const visit&) = delete;
+
+private:
+    std::atomic<std::uint32_t>& visitors_;
+};
+}  // namespace
+
 result<void> core::post(const message& m) noexcept {
+    const visit until_rung(visitors_);
     if (!inbox_.push(m)) return errc::inbox_full;
     wake();
     return {};
 }
 
 void core::make_ready_from_anywhere(ready_node& node) noexcept {
+    const visit until_rung(visitors_);
     link* last = returned_.load(std::memory_order_relaxed);
     do {
         node.next = last;
@@ -266,25 +283,19 @@ int core::start_blocking(blocking_job& job) noexcept {
     }
     job.home = this;
     ++blocked_;
-    workers_.fetch_add(1, std::memory_order_relaxed);
     const int error = blocking_->submit(job);
-    if (error != 0) {
-        --blocked_;
-        workers_.fetch_sub(1, std::memory_order_relaxed);
-    }
+    if (error != 0) --blocked_;
     return error;
 }
 
 bool core::withdraw_blocking(blocking_job& job) noexcept {
     if (!blocking_->withdraw(job)) return false;
     --blocked_;
-    workers_.fetch_sub(1, std::memory_order_relaxed);
     return true;
 }
 
 void core::end_blocking(blocking_job& job) noexcept {
     make_ready_from_anywhere(job);
-    workers_.fetch_sub(1, std::memory_order_release);
 }
 
 void core::request_stop() noexcept {

@@ -291,7 +291,9 @@ private:
     class inbox inbox_;
     class bell bell_;
     std::atomic<link*> returned_{nullptr};  // waiters from make_ready_from_anywhere, last first
-    std::atomic<std::uint32_t> workers_{0};  // jobs whose worker may still touch this core
+    // Threads on their way out of post() and make_ready_from_anywhere(): what they brought may have run
+    // already, and the core be about to end.
+    std::atomic<std::uint32_t> visitors_{0};
     completion bell_completion_;
 };
 
