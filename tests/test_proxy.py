@@ -14,6 +14,7 @@ import os
 import pathlib
 import re
 import resource
+import select
 import signal
 import socket
 import struct
@@ -421,15 +422,11 @@ class pairs:
         block = bytes(1 << 16)
         for s in self.ends:
             s.setblocking(False)
-        quiet = 0
-        while quiet < 5:
-            moved = False
-            for s in self.ends:
+        while room := select.select([], self.ends, [], 0.1 * SCALE)[1]:
+            for s in room:
                 with contextlib.suppress(BlockingIOError):
                     while s.send(block) > 0:
-                        moved = True
-            quiet = 0 if moved else quiet + 1
-            time.sleep(0.02)
+                        pass
 
 
 @case(BOTH)
