@@ -7,6 +7,8 @@
 #include <core/pipe_pool.hpp>
 #include <kernel/fault.hpp>
 
+#include <poll.h>
+
 #include <algorithm>
 #include <array>
 #include <chrono>
@@ -319,6 +321,12 @@ TEST_CASE("nothing is received that the other side does not take") {
     });
 }
 
+/// Whether the socket has room to send.
+static bool takes_more(int fd) {
+    pollfd look{.fd = fd, .events = POLLOUT, .revents = 0};
+    return ::poll(&look, 1, 0) == 1;
+}
+
 TEST_CASE("a cap on what is in flight") {
     const auto bytes = noise(300'000, 9);
     each_mode([&](core& c, relay_mode mode) -> task<> {
@@ -332,15 +340,21 @@ TEST_CASE("a cap on what is in flight") {
         co_await with_scope([&](scope& s) -> task<> {
             s.start(run_relay(e, options, result));
             static_cast<void>(co_await net::fill(e.left));
-            // What the sender has given may take its time, a thousand bytes after the other.
+            // What the sender has given may take its time, a thousand bytes after the other: until the
+            // way out takes no more, something for it is in hand, and turn after turn moves nothing.
+            const unique_fd out = e.b.duplicate().value();
             for (std::uint64_t before = UINT64_MAX; before != totals.a_to_b;) {
                 before = totals.a_to_b;
-                static_cast<void>(co_await sleep_for(50ms));
+                while (takes_more(out.get()) || c.buffers().leased() + c.pipes().leased() == 0)
+                    co_await yield();
+                for (int turns = 0; turns < 1000; ++turns) co_await yield();
             }
             CHECK(c.buffers().leased() <= 1);
             s.cancel();
         });
-        CHECK(result.a_to_b.unsent > 0);
+        // The kernel's workers (IORING_OP_SPLICE) may send the last of it while nobody looks.
+        const bool by_workers = c.pipes().options().path == splice_path::ring;
+        CHECK((by_workers || result.a_to_b.unsent > 0));
         CHECK(result.a_to_b.unsent <= 1000);
     });
 }
