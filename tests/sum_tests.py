@@ -3,6 +3,9 @@
 # Copyright (c) 2026 The ringlet authors
 """Sums the results of 'meson test' by test case and prints 'N passed, N failed' as the last line.
 
+Before the sum it names every test that failed, with the lines that say why: on a machine that is gone
+they are all that is left.
+
 A program counts with the test cases it reports, as doctest does or by a line "N cases, N failed"
 and perhaps ", N skipped"; any other test counts as one. A program that fails without reporting a
 failed case (a crash, a time-out, a sanitizer) adds one failure, and so does a build folder without
@@ -21,6 +24,8 @@ ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
 CASES = re.compile(r"^\[doctest\] test cases:\s*\d+\s*\|\s*(\d+) passed\s*\|\s*(\d+) failed"
                    r"\s*\|\s*(\d+) skipped", re.MULTILINE)
 SCRIPT_CASES = re.compile(r"^(\d+) cases, (\d+) failed(?:, (\d+) skipped)?$", re.MULTILINE)
+WHY = re.compile(r"ERROR:|WARNING: ThreadSanitizer|runtime error:|: FAILED|^FAIL |Traceback|Assertion")
+LINES_OF_ONE = 24  # how many lines of a failed test are repeated
 GOOD = {"OK", "EXPECTEDFAIL"}
 SKIPPED = {"SKIP", "IGNORED"}
 
@@ -65,6 +70,16 @@ def count_test(entry: dict) -> counts:
     return total
 
 
+def reason(entry: dict) -> list[str]:
+    """The lines of a failed test that say why: from the first that names an error, or the last ones."""
+    text = "\n".join(entry.get(stream) or "" for stream in ("stdout", "stderr"))
+    lines = [line for line in ESCAPES.sub("", text).splitlines() if line.strip()]
+    first = next((i for i, line in enumerate(lines) if WHY.search(line)), None)
+    if first is None:
+        return lines[-LINES_OF_ONE:]
+    return lines[max(first - 4, 0):][:LINES_OF_ONE]
+
+
 def count_build(folder: pathlib.Path) -> counts:
     total = counts()
     try:
@@ -74,7 +89,11 @@ def count_build(folder: pathlib.Path) -> counts:
         print(f"{folder}: no usable test log: {why}")
         return counts(failed=1)
     for entry in entries:
-        total += count_test(entry)
+        found = count_test(entry)
+        if found.failed:
+            print(f"failed in {folder.name}: {entry.get('name')} ({entry.get('result')})")
+            print("\n".join(f"    {line}" for line in reason(entry)))
+        total += found
     if not entries:
         total.failed = 1
     return total
