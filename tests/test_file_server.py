@@ -4,20 +4,14 @@
 """Runs the file server as a user and as an enemy would, on both backends.
 
 usage: test_file_server.py [--only WORD] PROGRAM... | build/samples
-
-RINGLET_TIME_SCALE stretches every time limit, for sanitizer builds (meson sets it).
-Every wait is for a condition, with a limit; nothing but loopback is used.
 """
-import argparse
 import contextlib
 import os
 import pathlib
 import random
 import re
 import resource
-import select
 import shutil
-import signal
 import socket
 import struct
 import subprocess
@@ -27,12 +21,13 @@ import threading
 import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
-import test_samples as frame  # noqa: E402
-from test_samples import SCALE, expect, failure, finish, noise, receive, start, wait_until  # noqa: E402
+from sample_suite import (  # noqa: E402
+    BOTH, LISTENING, PROGRAMS, SCALE, call, expect, failure, noise, receive, reset, server, silent,
+    start, suite, wait_until)
 
-CASES = []
-BOTH = ("uring", "epoll")
 NAME = "file_server"
+SUITE = suite(__doc__, (NAME, "echo_server"))
+case = SUITE.case
 FILES = {
     "empty": b"",
     "one": b"1",
@@ -47,14 +42,7 @@ FILES = {
 }
 
 
-def case(backends=("",)):
-    def add(function):
-        CASES.extend((function, backend) for backend in backends)
-        return function
-    return add
-
-
-class site(frame.server):
+class site(server):
     """A server of a folder with FILES in it and a secret beside it; both end with the block."""
 
     def __init__(self, backend: str, *arguments: str, env=None, before=None):
@@ -78,7 +66,7 @@ class site(frame.server):
                            stderr=self.errors)
         self.pid, self.ended = self.child.pid, False
         self.line = self.read_line()
-        found = frame.LISTENING.match(self.line)
+        found = LISTENING.match(self.line)
         expect(found, lambda: f"the start line is {self.line!r}, stderr {self.stderr()!r}")
         self.port = int(found[1])
         self.url = f"http://127.0.0.1:{self.port}"
@@ -152,13 +140,13 @@ def is_alive(s: site) -> None:
 
 @case()
 def command_line(_):
-    code, out, err = frame.call(NAME, "--help")
+    code, out, err = call(NAME, "--help")
     expect(code == 0 and err == "" and out.startswith(f"usage: {NAME}"), f"{code} {out!r} {err!r}")
     for arguments in (("--listen", "nonsense"), ("--root", "/nonexistent"), ("--root", "/etc/passwd"),
                       ("--cores", "0"), ("--backend", "kqueue"), ("--idle", "-1"),
                       ("--request-time", "0"), ("--max-connections", "1", "--cores", "2"),
                       ("stray",), ("--frobnicate",)):
-        frame.expect_refusal(arguments, *frame.call(NAME, *arguments), arguments[1]
+        expect_refusal(arguments, *call(NAME, *arguments), arguments[1]
                              if arguments[0] == "--root" else "")
     return "help, and refusals of one line"
 
@@ -366,7 +354,7 @@ def slow_requests(backend):
         with s.connect() as slow:
             slow.sendall(b"GET /one HTTP/1.1\r\nHo")
             # A byte now and then is no excuse.
-            while frame.silent(slow, 0.05 * SCALE) and time.monotonic() - began < 5 * SCALE:
+            while silent(slow, 0.05 * SCALE) and time.monotonic() - began < 5 * SCALE:
                 with contextlib.suppress(ConnectionError):
                     slow.sendall(b"x")
             status, _ = read_head(slow)
@@ -610,13 +598,13 @@ def without_openat2(_):
     strace = shutil.which("strace")
     if not strace:
         return "strace is not installed: left out"
-    real = frame.PROGRAMS[NAME]
+    real = PROGRAMS[NAME]
     with tempfile.TemporaryDirectory() as folder:
         wrapper = pathlib.Path(folder) / NAME
         wrapper.write_text(f"#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace=openat2 -e "
                            f"inject=openat2:error=EPERM {real} \"$@\"\n")
         wrapper.chmod(0o755)
-        frame.PROGRAMS[NAME] = str(wrapper)
+        PROGRAMS[NAME] = str(wrapper)
         try:
             # No leak check: that one traces the process itself.
             checks = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
@@ -630,50 +618,12 @@ def without_openat2(_):
                 expect(s.ask("/sub").status == 403, "a folder")
                 s.stop(10)
         finally:
-            frame.PROGRAMS[NAME] = real
+            PROGRAMS[NAME] = real
     return "no link is followed, the rest as ever"
 
 
 # ---- the run -------------------------------------------------------------------------------------
 
-def uring_refusal() -> str:
-    try:
-        with site("uring") as s:
-            s.stop()
-        return ""
-    except failure as why:
-        return str(why)
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("programs", type=pathlib.Path, nargs="+",
-                        help="the samples' programs, or the folder they are in")
-    parser.add_argument("--only", default="", metavar="WORD", help="cases whose name contains it")
-    options = parser.parse_args()
-    for path in options.programs:
-        program = path / NAME if path.is_dir() else path
-        frame.PROGRAMS[program.name] = str(program.resolve())
-    if not os.access(frame.PROGRAMS.get(NAME, ""), os.X_OK):
-        parser.error(f"the program {NAME} is missing")
-    chosen = [(f, b) for f, b in CASES if options.only in f"{f.__name__} [{b}]"]
-    if refused := uring_refusal():
-        print(f"skip [uring]: {refused}")
-        chosen = [(f, b) for f, b in chosen if b != "uring"]
-    failed = 0
-    try:
-        for function, backend in chosen:
-            failed += not frame.run_case(function, backend)
-        if left := [child.pid for child in frame.RUNNING]:
-            print(f"FAIL processes left: {left}")
-            failed += 1
-    finally:
-        for child in frame.RUNNING:
-            child.kill()
-            child.wait()
-    print(f"{len(chosen)} cases, {failed} failed")
-    return 1 if failed or not chosen else 0
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(SUITE.run())

@@ -8,10 +8,8 @@ usage: test_interop.py [--only WORD] PROGRAM... | build/samples
 
 `./dev install-deps interop` installs those programs. Where one is missing the cases that need it
 are skipped by name, or fail when CI=true is in the environment. They run unprivileged, out of a
-folder of the test's own, and end with their case. RINGLET_TIME_SCALE stretches every time limit,
-for sanitizer builds (meson sets it). Nothing but loopback is used.
+folder of the test's own, and end with their case.
 """
-import argparse
 import contextlib
 import hashlib
 import json
@@ -28,16 +26,13 @@ import threading
 import time
 
 sys.dont_write_bytecode = True  # the imports below would leave a __pycache__ in the source tree
-import test_samples as frame  # noqa: E402
+from sample_suite import (  # noqa: E402
+    BOTH, PROGRAMS, RUNNING, SANITIZED, SCALE, expect, failure, finish, noise, read_back,
+    receive, silent, start, suite, wait_until)
 from test_proxy import SOCKS, proxy, upstream  # noqa: E402
-from test_samples import (  # noqa: E402
-    SANITIZED, SCALE, expect, failure, finish, noise, receive, start, wait_until)
 
-CASES = []
-BOTH = ("uring", "epoll")
 MODES = ("auto", "copy", "splice")
 FILES = "file_server"
-OURS = ("tcp_proxy", SOCKS, FILES, "echo_server")
 STREAM_MODULE = "the stream module of nginx"
 PACKAGES = {  # of Debian
     "iperf3": "iperf3",
@@ -52,38 +47,35 @@ SITE = {"small": noise(4_000, 1), "middle": noise(300_000, 2), "large": noise(9_
 ENVIRONMENT = {name: "" for name in ("http_proxy", "https_proxy", "all_proxy", "ALL_PROXY")}
 
 
-def case(*needs: str):
-    def add(function):
-        CASES.extend((function, backend, needs) for backend in BOTH)
-        return function
-    return add
-
-
 # ---- programs of others --------------------------------------------------------------------------
 
 def find_programs() -> None:
     path = os.environ.get("PATH", os.defpath) + ":/usr/local/sbin:/usr/sbin:/sbin"
     for name in PACKAGES:
         if found := shutil.which(name, path=path):
-            frame.PROGRAMS[name] = found
-    if "nginx" in frame.PROGRAMS:
-        built = subprocess.run([frame.PROGRAMS["nginx"], "-V"], capture_output=True, text=True,
+            PROGRAMS[name] = found
+    if "nginx" in PROGRAMS:
+        built = subprocess.run([PROGRAMS["nginx"], "-V"], capture_output=True, text=True,
                                check=True, timeout=20).stderr
         folder = re.search(r"--modules-path=(\S+)", built)
         module = pathlib.Path(folder[1] if folder else "/", "ngx_stream_module.so")
         if re.search(r"--with-stream(\s|$)", built):
-            frame.PROGRAMS[STREAM_MODULE] = ""
+            PROGRAMS[STREAM_MODULE] = ""
         elif module.exists():
-            frame.PROGRAMS[STREAM_MODULE] = str(module)
+            PROGRAMS[STREAM_MODULE] = str(module)
 
 
 def missing(needs) -> str:
-    absent = [name for name in needs if name not in frame.PROGRAMS]
+    absent = [name for name in needs if name not in PROGRAMS]
     if not absent:
         return ""
     packages = " ".join(PACKAGES[name] for name in absent)
     return (f"{' and '.join(absent)} missing: ./dev install-deps interop, "
             f"or apt-get install {packages}")
+
+
+SUITE = suite(__doc__, ("tcp_proxy", SOCKS, FILES, "echo_server", "echo_client"), missing)
+case = SUITE.case
 
 
 def free_port() -> int:
@@ -126,7 +118,7 @@ class peer:
                 break
             finish(self.child, 1)
         else:
-            raise failure(f"{name} does not start: {frame.read_back(self.said)[:2000]}")
+            raise failure(f"{name} does not start: {read_back(self.said)[:2000]}")
         self.port = self.ports[0]
         self.address = f"127.0.0.1:{self.port}"
 
@@ -140,11 +132,11 @@ class peer:
         return self
 
     def __exit__(self, kind, *_):
-        if self.child in frame.RUNNING:
+        if self.child in RUNNING:
             self.child.kill()
             finish(self.child, 10)
         if kind is not None:
-            print(f"     {self.child.args[0]} said: {frame.read_back(self.said)[-2000:]}")
+            print(f"     {self.child.args[0]} said: {read_back(self.said)[-2000:]}")
         self.said.close()
 
 
@@ -155,9 +147,9 @@ def run(name: str, *arguments: str, seconds: float = 30, code: int = 0, stdin=su
         child = start(name, *arguments, env=ENVIRONMENT, stdin=stdin, stdout=stdout or out,
                       stderr=err)
         ended = finish(child, seconds)
-        said = frame.read_back(out)
+        said = read_back(out)
         expect(ended == code, lambda: f"{name} {' '.join(arguments)}: exit code {ended}: "
-                                      f"{said[:1000]} {frame.read_back(err)[:1000]}")
+                                      f"{said[:1000]} {read_back(err)[:1000]}")
         return said
 
 
@@ -203,7 +195,7 @@ def web(ports=1):
 
 
 def nginx_in_front(of: str):
-    module = frame.PROGRAMS[STREAM_MODULE]
+    module = PROGRAMS[STREAM_MODULE]
     return nginx(lambda folder, port: "stream { server { "
                  f"listen 127.0.0.1:{port}; proxy_pass {of}; }} }}\n",
                  modules=f"load_module {module};" if module else "")
@@ -283,7 +275,7 @@ def proxied(backend: str, to: str, *arguments: str, listen="127.0.0.1:0"):
 
 # ---- the cases; each returns a few words for its line --------------------------------------------
 
-@case("iperf3")
+@case(BOTH, needs=("iperf3",))
 def iperf3(backend):
     # What is on its way when the last byte has been sent is in no sum: so there are many.
     count = ("-n", "32M" if SANITIZED else "64M")
@@ -303,7 +295,7 @@ def iperf3(backend):
     return "there, back, 4 at once, both ways; " + ", ".join(words)
 
 
-@case("curl", "nginx")
+@case(BOTH, needs=("curl", "nginx"))
 def curl_nginx(backend):
     with web() as behind:
         for mode in MODES:
@@ -315,7 +307,7 @@ def curl_nginx(backend):
     return "files, ranges, one connection for several, each mode"
 
 
-@case("wrk", "nginx")
+@case(BOTH, needs=("wrk", "nginx"))
 def wrk_nginx(backend):
     words = []
     with web() as behind:
@@ -340,7 +332,7 @@ def expect_content(file, content: bytes) -> None:
     expect(sha(got) == sha(content), f"{len(got)} of {len(content)} bytes, or others")
 
 
-@case("ncat")
+@case(BOTH, needs=("ncat",))
 def ncat_both_ways(backend):
     there, back = noise(6_000_001, 5), noise(5_000_003, 6)
 
@@ -371,7 +363,7 @@ def ncat_both_ways(backend):
     return f"{len(there)} and {len(back)} bytes at once, each mode"
 
 
-@case("ncat")
+@case(BOTH, needs=("ncat",))
 def ncat_one_way(backend):
     data = noise(3_000_001, 7)
     for mode in MODES:
@@ -391,7 +383,7 @@ def ncat_one_way(backend):
     return "--send-only to --recv-only, each way, each mode"
 
 
-@case("ncat")
+@case(BOTH, needs=("ncat",))
 def ncat_half_close(backend):
     """ncat shuts its side down when its input ends, and the answer only comes after that."""
     question, answer = noise(2_000_001, 8), noise(3_000_001, 9)
@@ -410,7 +402,7 @@ def ncat_half_close(backend):
     return "an answer after the end of the question, each mode"
 
 
-@case("curl", "wrk", "nginx", "haproxy")
+@case(BOTH, needs=("curl", "wrk", "nginx", "haproxy"))
 def haproxy_before_nginx_behind(backend):
     with web(2) as behind:
         introduced = f"127.0.0.1:{behind.ports[1]}"
@@ -423,7 +415,7 @@ def haproxy_before_nginx_behind(backend):
     return "tcp and http; its own PROXY header passes through"
 
 
-@case("curl", "nginx", "haproxy", STREAM_MODULE)
+@case(BOTH, needs=("curl", "nginx", "haproxy", STREAM_MODULE))
 def nginx_before_haproxy_behind(backend):
     with web() as site, haproxy(lambda port: f"listen site\n  mode http\n  bind 127.0.0.1:{port}\n"
                                 f"  server nginx {site.address}\n") as behind:
@@ -440,7 +432,7 @@ def expect_told(where: str) -> None:
     expect(len(said) == 2 and said[0] == said[1], f"{said[0]} is told, {said[-1]} asked")
 
 
-@case("curl", "nginx", "haproxy")
+@case(BOTH, needs=("curl", "nginx", "haproxy"))
 def proxy_protocol(backend):
     with web(2) as site, haproxy_that_tells() as teller:
         for behind in (f"127.0.0.1:{site.ports[1]}", teller.address):
@@ -452,7 +444,7 @@ def proxy_protocol(backend):
     return "v1 and v2, IPv4 and IPv6, read by nginx and haproxy"
 
 
-@case("curl", "nginx")
+@case(BOTH, needs=("curl", "nginx"))
 def socks(backend):
     with web() as site:
         with proxy(backend, name=SOCKS) as p:
@@ -469,7 +461,7 @@ def socks(backend):
     return "by address, by name, with a password, without the right one"
 
 
-@case("curl", "wrk")
+@case(BOTH, needs=("curl", "wrk"))
 def file_server(backend):
     with tempfile.TemporaryDirectory(prefix="ringlet-interop-") as folder:
         for name, content in SITE.items():
@@ -515,7 +507,7 @@ class stream_of_bytes:
         expect(got == size, f"{got} of {size} bytes came")
 
 
-@case()
+@case(BOTH)
 def gibibyte_both_ways(backend):
     # Less under a sanitizer, which is several times slower and finds what it finds in the first
     # rounds of every buffer and pipe.
@@ -567,42 +559,7 @@ def in_two(first, second) -> None:
 
 # ---- the run -------------------------------------------------------------------------------------
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("programs", type=pathlib.Path, nargs="+",
-                        help="the samples' programs, or the folder they are in")
-    parser.add_argument("--only", default="", metavar="WORD", help="cases whose name contains it")
-    options = parser.parse_args()
-    for path in options.programs:
-        for program in [path / name for name in OURS] if path.is_dir() else [path]:
-            frame.PROGRAMS[program.name] = str(program.resolve())
-    find_programs()
-    chosen = [c for c in CASES if options.only in f"{c[0].__name__} [{c[1]}]"]
-    refused = frame.uring_refusal()
-    if refused:
-        print(f"skip [uring]: {refused}")
-        chosen = [c for c in chosen if c[1] != "uring"]
-    must = os.environ.get("CI") == "true"
-    failed = skipped = 0
-    try:
-        for function, backend, needs in chosen:
-            if why := missing(needs):
-                print(f"{'FAIL' if must else 'skip'} {function.__name__} [{backend}]: {why}",
-                      flush=True)
-                failed += must
-                skipped += not must
-            else:
-                failed += not frame.run_case(function, backend)
-        if left := [child.args[0] for child in frame.RUNNING]:
-            print(f"FAIL processes left: {left}")
-            failed += 1
-    finally:
-        for child in list(frame.RUNNING):
-            child.kill()
-            child.wait()
-    print(f"{len(chosen)} cases, {failed} failed, {skipped} skipped")
-    return 1 if failed or not chosen else 0
-
 
 if __name__ == "__main__":
-    sys.exit(main())
+    find_programs()
+    sys.exit(SUITE.run())

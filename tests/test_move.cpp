@@ -36,10 +36,24 @@ void each_kind(Body body) {
 
 /// Where each core's sessions run; set by the core itself.
 std::array<std::atomic<scope*>, cores> sessions;
+/// Of both cores: while one lives it may be on its way to the other core, whose scope must be there.
+std::atomic<int> living;
 std::atomic<int> moves;
 std::atomic<int> direct_moves;
 
 task<> echo(tcp_stream peer, int moves_left);
+
+task<> until_ended(task<> session) {
+    co_await std::move(session);
+    --living;
+}
+
+/// On the core that it runs on, or on which it has arrived.
+void start_session(task<> session) noexcept {
+    ++living;
+    auto counted = until_ended(std::move(session));
+    sessions[core_index()].load()->start(std::move(counted));
+}
 
 /// Moves on to the other core and echoes there.
 task<> hand_over(tcp_stream peer, int moves_left) {
@@ -47,7 +61,7 @@ task<> hand_over(tcp_stream peer, int moves_left) {
     auto arrived = [=](tcp_stream s) noexcept {
         ++moves;
         direct_moves += s.native_handle() < 0;
-        sessions[other].load()->start(echo(std::move(s), moves_left - 1));
+        start_session(echo(std::move(s), moves_left - 1));
     };
     auto work = move_stream(other, peer, arrived);
     const auto moved = co_await std::move(work);
@@ -88,18 +102,17 @@ task<bool> exact_through(address where, std::size_t size, unsigned seed) {
     co_return received == bytes;
 }
 
-/// Runs `body(scope&)` on each core in a scope that the other core can start sessions in, until
-/// every core's body has ended.
+/// Runs `body()` on each core in a scope that the other core can start sessions in, until every core's
+/// body and every session has ended.
 template <class Body>
 task<> in_sessions(std::atomic<unsigned>& ended, Body& body) {
     co_await with_scope([&](scope& s) -> task<> {
         sessions[core_index()] = &s;
         while (sessions[0].load() == nullptr || sessions[1].load() == nullptr)
             std::ignore = co_await sleep_for(1ms);
-        co_await body(s);
+        co_await body();
         ++ended;
-        while (ended.load() < cores) std::ignore = co_await sleep_for(1ms);
-        s.cancel();
+        while (ended.load() < cores || living.load() > 0) std::ignore = co_await sleep_for(1ms);
     });
     sessions[core_index()] = nullptr;
 }
@@ -113,7 +126,7 @@ TEST_CASE("connections move back and forth under load, and every byte comes once
         std::atomic<unsigned> ended{0};
         moves = direct_moves = 0;
         const int code = run(options, [&]() -> task<> {
-            auto body = [&](scope& s) -> task<> {
+            auto body = [&]() -> task<> {
                 if (core_index() != 0) co_return;
                 // A listener of this core alone.
                 auto door = tcp_listener::bind("127.0.0.1:0").value();
@@ -121,7 +134,7 @@ TEST_CASE("connections move back and forth under load, and every byte comes once
                     for (int i = 0; i < connections; ++i) {
                         auto peer = co_await door.next();
                         if (!peer) co_return;
-                        s.start(echo(std::move(*peer), 8));
+                        start_session(echo(std::move(*peer), 8));
                     }
                 };
                 auto ask = [&](unsigned seed) -> task<> {
@@ -154,7 +167,7 @@ TEST_CASE("what was received and not taken goes with it, the end too") {
                 end_seen = true;
                 arrived_bytes = sum;
             };
-            auto body = [&](scope&) -> task<> {
+            auto body = [&]() -> task<> {
                 if (core_index() == 0) {
                     auto both = co_await net::half_connected();
                     CHECK(both.client.send("first"));
@@ -166,7 +179,7 @@ TEST_CASE("what was received and not taken goes with it, the end too") {
                     both.client.close();
                     for (int i = 0; i < 3; ++i) co_await yield();
                     auto take_over = [&](tcp_stream s) noexcept {
-                        sessions[1].load()->start(finish(std::move(s)));
+                        start_session(finish(std::move(s)));
                     };
                     auto work = move_stream(1, both.server, take_over);
                     CHECK(co_await std::move(work));
@@ -191,7 +204,7 @@ TEST_CASE("a move that fails leaves the stream whole where it is; one to its own
         std::atomic<bool> tried{false};
         std::atomic<bool> on_ring{false};
         const int code = run(options, [&]() -> task<> {
-            auto body = [&](scope&) -> task<> {
+            auto body = [&]() -> task<> {
                 if (core_index() == 1) {
                     // Takes all of this core's buffers.
                     auto both = co_await net::half_connected();

@@ -4,45 +4,35 @@
 """Runs the proxies as a user and as an enemy would, on both backends.
 
 usage: test_proxy.py [--only WORD] PROGRAM... | build/samples
-
-RINGLET_TIME_SCALE stretches every time limit, for sanitizer builds (meson sets it).
-Every wait is for a condition, with a limit; nothing but loopback is used.
 """
-import argparse
 import contextlib
 import os
-import pathlib
 import re
 import resource
 import select
 import signal
 import socket
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
-import test_samples as frame  # noqa: E402
-from test_samples import SANITIZED, SCALE, expect, noise, receive, reset, start, wait_until  # noqa: E402
+from sample_suite import (  # noqa: E402
+    BOTH, SANITIZED, SCALE, call, echo, expect, failure, load, noise, receive, reset, server,
+    silent, start, suite, wait_until)
 
-CASES = []
-BOTH = ("uring", "epoll")
 MODES = ("auto", "copy", "splice")
 NAME = "tcp_proxy"
 SOCKS = "socks5_proxy"
+SUITE = suite(__doc__, (NAME, SOCKS, "echo_client", "echo_server"))
+case = SUITE.case
 LISTENING = re.compile(r"^ringlet: listening on (\S+) backend=\S+ cores=\d+(?: reason=\".+\")?\n$")
 
 
-def case(backends=("",)):
-    def add(function):
-        CASES.extend((function, backend) for backend in backends)
-        return function
-    return add
-
-
-class proxy(frame.server):
+class proxy(server):
     """A proxy; ended with the block."""
 
     def __init__(self, backend: str, *arguments: str, listen="127.0.0.1:0", env=None, before=None,
@@ -50,7 +40,7 @@ class proxy(frame.server):
         # To be appended to: what is read back while the proxy writes shares its place in the file.
         self.errors = tempfile.TemporaryFile("a+b")
         self.child = start(name, "--listen", listen, "--backend", backend, *arguments, env=env,
-                           before=before, stdout=frame.subprocess.PIPE, stderr=self.errors)
+                           before=before, stdout=subprocess.PIPE, stderr=self.errors)
         self.pid = self.child.pid
         self.ended = False
         self.line = self.read_line()
@@ -200,9 +190,9 @@ def bad_input(_):
         ("192.0.2.77", ("--upstream", "127.0.0.1:1", "--listen", "192.0.2.77:0")),
     ]
     for word, arguments in refused:
-        frame.expect_refusal(arguments, *frame.call(NAME, *arguments), word)
+        expect_refusal(arguments, *call(NAME, *arguments), word)
     with tempfile.NamedTemporaryFile() as file:
-        frame.expect_refusal("stale", *frame.call(NAME, "--upstream", "127.0.0.1:1", "--listen",
+        expect_refusal("stale", *call(NAME, "--upstream", "127.0.0.1:1", "--listen",
                                                   f"unix:{file.name}"), file.name, "rm ")
     return f"{len(refused) + 1} refusals of one line each"
 
@@ -243,7 +233,7 @@ def many_at_once(backend):
         for mode in MODES:
             with proxy(backend, "--upstream", u.address, "--mode", mode, "--cores", "2") as p:
                 for size, messages in (("64", "30"), ("64K", "6")):
-                    frame.load(p.address, "--connections", "24", "--size", size, "--messages",
+                    load(p.address, "--connections", "24", "--size", size, "--messages",
                                messages, "--pipeline", "4")
                 p.stop()
     return f"{len(MODES)} modes, 2 cores"
@@ -495,7 +485,7 @@ def balance(backend):
             held = []
             for _ in range(4):
                 c = p.connect()
-                frame.echo(c, b"x")
+                echo(c, b"x")
                 held.append(c)
             expect((one.count, two.count) == (2, 2), f"{one.count}, {two.count}")
             for c in held:
@@ -598,7 +588,7 @@ def families(backend):
                 for mode in MODES:
                     with proxy(backend, "--upstream", u.address, "--mode", mode) as p:
                         with p.connect() as c:
-                            frame.echo(c, noise(100_000))
+                            echo(c, noise(100_000))
                         p.stop()
     return "IPv6 and Unix"
 
@@ -608,11 +598,11 @@ def max_connections(backend):
     with upstream(echo_all) as u:
         with proxy(backend, "--upstream", u.address, "--max-connections", "2") as p:
             first, second = p.connect(), p.connect()
-            frame.echo(first, b"1")
-            frame.echo(second, b"2")
+            echo(first, b"1")
+            echo(second, b"2")
             third = p.connect()
             third.sendall(b"3")
-            expect(frame.silent(third, 0.2), "a third one was served")
+            expect(silent(third, 0.2), "a third one was served")
             first.close()
             expect(receive(third, 1) == b"3", "nobody took the free place")
             second.close()
@@ -673,7 +663,7 @@ def drain(backend):
             expect(took < 3 * SCALE, f"{took:.1f} s with nothing going on")
     with upstream(echo_all) as u, proxy(backend, "--upstream", u.address, "--grace", "30") as p:
         with p.connect() as c:
-            frame.echo(c, b"x")
+            echo(c, b"x")
             p.signal()
             p.signal(signal.SIGINT)
             expect(p.wait(1) == 0, "a second signal skips the rest")
@@ -728,7 +718,7 @@ def socks_connect(backend):
                     size = 22 if what == "IPv6" else 10
                     got = receive(c, size)
                     expect(got[:3] == b"\5\0\0" and len(got) == size, f"{what}: {got}")
-                    frame.echo(c, noise(200_000))
+                    echo(c, noise(200_000))
         with p.connect() as c:  # all of it unasked, with the payload behind it
             c.sendall(GREETING + asked["IPv4"] + b"hello")
             expect(receive(c, 17)[12:] == b"hello", "what follows the request is lost")
@@ -770,7 +760,7 @@ def socks_login(backend):
             if got == b"\1\0":
                 c.sendall(to_v4(u.address))
                 expect(receive(c, 10)[:2] == b"\5\0", "not connected")
-                frame.echo(c, b"hello")
+                echo(c, b"hello")
             else:
                 expect(c.recv(1) == b"", "still open after a wrong password")
             return got
@@ -785,7 +775,7 @@ def socks_login(backend):
             expect(receive(c, 2) == b"\5\xff" and c.recv(1) == b"", "let in without a password")
         p.stop()
     for login in ("me", ":x", "x" * 256 + ":y", "me:" + "y" * 256):
-        frame.expect_refusal(login, *frame.call(SOCKS, "--login", login), "--login")
+        expect_refusal(login, *call(SOCKS, "--login", login), "--login")
     return "right, wrong, none"
 
 
@@ -823,34 +813,5 @@ def socks_noise(backend):
     return f"{len(held)} silent, 60 of noise"
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("programs", type=pathlib.Path, nargs="+",
-                        help="the samples' programs, or the folder they are in")
-    parser.add_argument("--only", default="", metavar="WORD", help="cases whose name contains it")
-    options = parser.parse_args()
-    for path in options.programs:
-        names = (NAME, SOCKS, "echo_client", "echo_server")
-        for program in [path / name for name in names] if path.is_dir() else [path]:
-            frame.PROGRAMS[program.name] = str(program.resolve())
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
-    chosen = [(f, b) for f, b in CASES if options.only in f"{f.__name__} [{b}]"]
-    refused = frame.uring_refusal()
-    if refused:
-        print(f"skip [uring]: {refused}")
-        chosen = [(f, b) for f, b in chosen if b != "uring"]
-    failed = 0
-    try:
-        for function, backend in chosen:
-            failed += not frame.run_case(function, backend)
-    finally:
-        for child in list(frame.RUNNING):
-            child.kill()
-            child.wait()
-    print(f"{len(chosen)} cases, {failed} failed")
-    return 1 if failed or not chosen else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(SUITE.run())

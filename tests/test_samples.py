@@ -4,18 +4,12 @@
 """Runs the samples as a user and as an enemy would, on both backends.
 
 usage: test_samples.py [--only WORD] [--runs N] PROGRAM... | build/samples
-
-RINGLET_TIME_SCALE stretches every time limit, for sanitizer builds (meson sets it).
-Every wait is for a condition, with a limit; nothing but loopback is used.
 """
-import argparse
 import ctypes
 import errno
 import json
 import os
-import pathlib
 import random
-import re
 import resource
 import select
 import signal
@@ -23,227 +17,17 @@ import socket
 import struct
 import subprocess
 import sys
-import tempfile
 import threading
 import time
-import traceback
 
-SCALE = float(os.environ.get("RINGLET_TIME_SCALE", "1"))
-SANITIZED = SCALE > 1
-LISTENING = re.compile(r"^ringlet: listening on 127\.0\.0\.1:(\d+) backend=(\S+) cores=(\d+)"
-                       r"(?: reason=\"(.+)\")?\n$")
-LIBC = ctypes.CDLL(None, use_errno=True)
-PR_SET_PDEATHSIG = 1
-NAMES = ("echo_server", "echo_client", "doctor")
-PROGRAMS: dict[str, str] = {}
-RUNNING: list[subprocess.Popen] = []
-OPTIONS = argparse.Namespace(runs=8)
+sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
+from sample_suite import (  # noqa: E402
+    BOTH, LIBC, PROGRAMS, SANITIZED, SCALE, call, echo, expect, failure, load, noise, receive,
+    reset, server, silent, start, suite, wait_until)
 
-
-class failure(Exception):
-    """What was expected and did not happen."""
-
-
-def expect(condition, text) -> None:
-    if not condition:
-        raise failure(text() if callable(text) else text)
-
-
-def wait_until(condition, seconds: float, text: str):
-    """Polls until `condition()` gives something true; its value."""
-    deadline = time.monotonic() + seconds * SCALE
-    pause = 0.001
-    while not (value := condition()):
-        expect(time.monotonic() < deadline, f"not within {seconds * SCALE:g} s: {text}")
-        time.sleep(pause)
-        pause = min(pause * 1.5, 0.02)
-    return value
-
-
-def start(name: str, *arguments: str, env=None, before=None, **streams) -> subprocess.Popen:
-    def before_exec():
-        LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if before:
-            before()
-
-    environment = {k: v for k, v in os.environ.items() if k != "RINGLET_BACKEND"} | (env or {})
-    streams.setdefault("stdin", subprocess.DEVNULL)
-    child = subprocess.Popen([PROGRAMS[name], *arguments], env=environment,
-                             preexec_fn=before_exec, **streams)
-    RUNNING.append(child)
-    return child
-
-
-def finish(child: subprocess.Popen, seconds: float) -> int:
-    try:
-        return child.wait(seconds * SCALE)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
-        raise failure(f"still running after {seconds * SCALE:g} s") from None
-    finally:
-        RUNNING.remove(child)
-        for stream in (child.stdout, child.stderr):
-            if stream:
-                stream.close()
-
-
-def call(name: str, *arguments: str, seconds: float = 20, env=None, before=None):
-    """Runs a program to its end: (exit code, stdout, stderr)."""
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
-        child = start(name, *arguments, env=env, before=before, stdout=out, stderr=err)
-        code = finish(child, seconds)
-        return (code, *(read_back(f) for f in (out, err)))
-
-
-def read_back(file) -> str:
-    file.seek(0)
-    return file.read().decode(errors="replace")
-
-
-class server:
-    """An echo server; ended with the block."""
-
-    def __init__(self, backend: str, *arguments: str, port: int = 0, env=None, before=None):
-        self.began = time.monotonic()
-        self.errors = tempfile.TemporaryFile()
-        self.child = start("echo_server", "--listen", f"127.0.0.1:{port}", "--backend", backend,
-                           *arguments, env=env, before=before, stdout=subprocess.PIPE,
-                           stderr=self.errors)
-        self.pid = self.child.pid
-        self.line = self.read_line()
-        found = LISTENING.match(self.line)
-        expect(found, lambda: f"the start line is {self.line!r}, stderr {self.stderr()!r}")
-        self.port, self.backend = int(found[1]), found[2]
-        self.cores, self.reason = int(found[3]), found[4]
-        self.address = f"127.0.0.1:{self.port}"
-        self.ended = False
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        if not self.ended:
-            self.child.kill()
-            finish(self.child, 10)
-        said = self.stderr()
-        self.errors.close()
-        if kind is not None and said:
-            print(f"     the server said: {said[:2000]}")
-
-    def read_line(self) -> str:
-        deadline = time.monotonic() + 10 * SCALE
-        text = b""
-        while not text.endswith(b"\n"):
-            left = deadline - time.monotonic()
-            ready = left > 0 and select.select([self.child.stdout], [], [], left)[0]
-            piece = os.read(self.child.stdout.fileno(), 1) if ready else b""
-            if not piece:
-                break
-            text += piece
-        return text.decode(errors="replace")
-
-    def stderr(self) -> str:
-        return read_back(self.errors)
-
-    def connect(self) -> socket.socket:
-        s = socket.create_connection(("127.0.0.1", self.port), timeout=10 * SCALE)
-        s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return s
-
-    def descriptors(self) -> int:
-        return len(os.listdir(f"/proc/{self.pid}/fd"))
-
-    def settled_descriptors(self) -> int:
-        """Once all cores listen: the start line is core 0's, the others may be a little behind."""
-        count, since = self.descriptors(), time.monotonic()
-        while time.monotonic() - since < 0.1 * SCALE:
-            time.sleep(0.005)
-            if (now := self.descriptors()) != count:
-                count, since = now, time.monotonic()
-        return count
-
-    def expect_descriptors(self, idle: int) -> None:
-        """As many as before, once the last session has noticed that its peer has gone."""
-        deadline = time.monotonic() + 2 * SCALE
-        while (now := self.descriptors()) != idle:
-            expect(time.monotonic() < deadline, f"{now} descriptors are open, {idle} were before")
-            time.sleep(0.005)
-
-    def resident(self) -> int:
-        with open(f"/proc/{self.pid}/statm") as file:
-            return int(file.read().split()[1]) * resource.getpagesize()
-
-    def peak(self) -> int:
-        """The most that was ever resident."""
-        with open(f"/proc/{self.pid}/status") as file:
-            return int(re.search(r"VmHWM:\s+(\d+)", file.read())[1]) * 1024
-
-    def cpu_ns(self) -> int:
-        return time.clock_gettime_ns((~self.pid << 3) | 2)  # clock_getcpuclockid(3)
-
-    def signal(self, number: int = signal.SIGTERM) -> float:
-        self.child.send_signal(number)
-        return time.monotonic()
-
-    def wait(self, seconds: float) -> int:
-        self.ended = True
-        return finish(self.child, seconds)
-
-    def stop(self, seconds: float = 3) -> None:
-        self.signal()
-        code = self.wait(seconds)
-        expect(code == 0, lambda: f"exit code {code} after SIGTERM: {self.stderr()[:2000]}")
-
-    def expect_quiet(self) -> None:
-        expect(self.stderr() == "", lambda: f"stderr is not empty: {self.stderr()[:500]!r}")
-
-
-def receive(s: socket.socket, size: int) -> bytes:
-    """`size` bytes, or fewer at the end of the stream."""
-    got = bytearray()
-    while len(got) < size and (piece := s.recv(size - len(got))):
-        got += piece
-    return bytes(got)
-
-
-def echo(s: socket.socket, message: bytes) -> None:
-    s.sendall(message)
-    got = receive(s, len(message))
-    expect(got == message, f"sent {message[:40]!r}, got {got[:40]!r}")
-
-
-def silent(s: socket.socket, seconds: float) -> bool:
-    return not select.select([s], [], [], seconds)[0]
-
-
-def reset(s: socket.socket) -> None:
-    s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    s.close()
-
-
-def noise(size: int, seed: int = 1) -> bytes:
-    return random.Random(seed).randbytes(size)
-
-
-def load(address: str, *arguments: str, seconds: float = 30) -> dict:
-    code, out, err = call("echo_client", "--connect", address, "--json", *arguments,
-                          seconds=seconds)
-    expect(code == 0, f"echo_client {' '.join(arguments)} ended with {code}: {err.strip()[:500]}")
-    return json.loads(out)
-
-
-# ---- the cases; each returns a few words for its line --------------------------------------------
-
-CASES = []
-BOTH = ("uring", "epoll")
-
-
-def case(backends=("",)):
-    def add(function):
-        CASES.extend((function, backend) for backend in backends)
-        return function
-    return add
+SUITE = suite(__doc__, ("echo_server", "echo_client", "doctor"))
+SUITE.parser.add_argument("--runs", type=int, default=8, help="of a stop under load, per backend")
+case = SUITE.case
 
 
 @case()
@@ -853,12 +637,12 @@ def stop_loses_nothing(backend):
     chance = random.Random(7)
     slowest = 0.0
     answered = 0
-    for run in range(OPTIONS.runs):
+    for run in range(SUITE.options.runs):
         count, took = stop_under_load(backend, cores=1 + run // 2 % 2, depth=chance.choice((1, 8)),
                                       after=chance.randrange(100, 3000), frozen=run % 2 == 1)
         answered += count
         slowest = max(slowest, took)
-    return f"{OPTIONS.runs} runs, {answered} answers, none lost; exit after at most {slowest:.3f} s"
+    return f"{SUITE.options.runs} runs, {answered} answers, none lost; exit after at most {slowest:.3f} s"
 
 
 @case(BOTH)
@@ -906,67 +690,5 @@ def stop_when_idle(backend):
     return f"at most {slowest * 1e3:.0f} ms with 10 idle sessions"
 
 
-# ---- the run -------------------------------------------------------------------------------------
-
-def uring_refusal() -> str:
-    """Why --backend uring cannot be had here; empty when it can."""
-    try:
-        with server("uring") as s:
-            s.stop()
-        return ""
-    except failure as why:
-        return str(why)
-
-
-def run_case(function, backend: str) -> bool:
-    name = function.__name__ + (f" [{backend}]" if backend else "")
-    began = time.monotonic()
-    try:
-        words = function(backend)
-        verdict = "ok  "
-    except Exception as why:  # the other cases still run
-        verdict = "FAIL"
-        words = str(why) if isinstance(why, failure) else traceback.format_exc()
-    print(f"{verdict} {name} ({time.monotonic() - began:.1f} s): {words}", flush=True)
-    return verdict == "ok  "
-
-
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("programs", type=pathlib.Path, nargs="+",
-                        help="the samples' programs, or the folder they are in")
-    parser.add_argument("--only", default="", metavar="WORD", help="cases whose name contains it")
-    parser.add_argument("--runs", type=int, default=8, help="of a stop under load, per backend")
-    parser.parse_args(namespace=OPTIONS)
-    for path in OPTIONS.programs:
-        for program in ((path / name for name in NAMES) if path.is_dir() else (path,)):
-            PROGRAMS[program.name] = str(program.resolve())
-    for name in NAMES:
-        if not os.access(PROGRAMS.get(name, ""), os.X_OK):
-            parser.error(f"the program {name} is missing")
-    files = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
-
-    chosen = [(f, b) for f, b in CASES if OPTIONS.only in f"{f.__name__} [{b}]"]
-    refused = uring_refusal()
-    if refused:
-        print(f"skip [uring]: {refused}")
-        chosen = [(f, b) for f, b in chosen if b != "uring"]
-    failed = 0
-    try:
-        for function, backend in chosen:
-            failed += not run_case(function, backend)
-        left = [child.pid for child in RUNNING]
-        if left:
-            print(f"FAIL processes left: {left}")
-            failed += 1
-    finally:
-        for child in RUNNING:
-            child.kill()
-            child.wait()
-    print(f"{len(chosen)} cases, {failed} failed")
-    return 1 if failed or not chosen else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(SUITE.run())
