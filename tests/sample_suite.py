@@ -194,6 +194,14 @@ class server:
         expect(self.stderr() == "", lambda: f"stderr is not empty: {self.stderr()[:500]!r}")
 
 
+def expect_refusal(what, code: int, out: str, err: str, *words: str) -> None:
+    expect(code == 2, f"{what}: exit code {code}: {err[:300]!r}")
+    expect(err.count("\n") == 1 and err.endswith("\n"), f"{what}: stderr is not one line: {err!r}")
+    expect(out == "", f"{what}: stdout is not empty: {out!r}")
+    for word in words:
+        expect(word in err, f"{what}: {word!r} is not in {err!r}")
+
+
 def receive(s: socket.socket, size: int) -> bytes:
     """`size` bytes, or fewer at the end of the stream."""
     got = bytearray()

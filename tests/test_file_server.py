@@ -22,8 +22,8 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, LISTENING, PROGRAMS, SCALE, call, expect, failure, noise, receive, reset, server, silent,
-    start, suite, wait_until)
+    BOTH, LISTENING, PROGRAMS, SCALE, call, expect, expect_refusal, failure, noise, receive,
+    reset, server, silent, start, suite, wait_until)
 
 NAME = "file_server"
 SUITE = suite(__doc__, (NAME, "echo_server"))

@@ -21,8 +21,8 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, SANITIZED, SCALE, call, echo, expect, failure, load, noise, receive, reset, server,
-    silent, start, suite, wait_until)
+    BOTH, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure, load, noise, receive,
+    reset, server, silent, start, suite, wait_until)
 
 MODES = ("auto", "copy", "splice")
 NAME = "tcp_proxy"

@@ -22,8 +22,8 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, LIBC, PROGRAMS, SANITIZED, SCALE, call, echo, expect, failure, load, noise, receive,
-    reset, server, silent, start, suite, wait_until)
+    BOTH, LIBC, PROGRAMS, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure, load,
+    noise, receive, reset, server, silent, start, suite, wait_until)
 
 SUITE = suite(__doc__, ("echo_server", "echo_client", "doctor"))
 SUITE.parser.add_argument("--runs", type=int, default=8, help="of a stop under load, per backend")
@@ -83,14 +83,6 @@ BAD_INPUT = [
     ("doctor", "stray"),
     ("doctor", "--json=1"),
 ]
-
-
-def expect_refusal(what, code: int, out: str, err: str, *words: str) -> None:
-    expect(code == 2, f"{what}: exit code {code}: {err[:300]!r}")
-    expect(err.count("\n") == 1 and err.endswith("\n"), f"{what}: stderr is not one line: {err!r}")
-    expect(out == "", f"{what}: stdout is not empty: {out!r}")
-    for word in words:
-        expect(word in err, f"{what}: {word!r} is not in {err!r}")
 
 
 @case()
