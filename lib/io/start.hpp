@@ -141,6 +141,7 @@ bool operation<Op, Seat>::begin(core& c, cancel_scope& context) noexcept {
     if ((extras & ends_at_stop) != 0 && c.stop_requested()) [[unlikely]] return end_at_stop(c);
     if constexpr (requires { self().usual_start(c); }) {
         const start_by how = self().usual_start(c);
+        if (how == start_by::attempt) return begin_with_attempt(c, context);
         if (how == start_by::other) [[unlikely]] return begin_otherwise(c, context);
         if (how == start_by::waiting) {
             ++c.counters().parks;
@@ -159,6 +160,18 @@ bool operation<Op, Seat>::begin(core& c, cancel_scope& context) noexcept {
 template <class Op, side Seat>
 bool operation<Op, Seat>::begin_otherwise(core& c, cancel_scope& context) noexcept {
     if (!self().start(c, context)) return false;
+    arm_extras(c);
+    return true;
+}
+
+template <class Op, side Seat>
+bool operation<Op, Seat>::begin_with_attempt(core& c, cancel_scope& context) noexcept {
+    return attempted() ? answered_at_once(c) : begin_with_wait(c, context);
+}
+
+template <class Op, side Seat>
+bool operation<Op, Seat>::begin_with_wait(core& c, cancel_scope& context) noexcept {
+    if (!wait_after_attempt(c, context)) return false;
     arm_extras(c);
     return true;
 }
@@ -250,18 +263,29 @@ bool operation<Op, Seat>::start_off_loop(core& c, cancel_scope& context) noexcep
 /// On epoll always; in the ring for streams that move much at a time, and for splices.
 template <class Op, side Seat>
 bool operation<Op, Seat>::start_with_attempt(core& c, cancel_scope& context) noexcept {
-    if constexpr (detail::has_seat<Op>) {
-        descriptor& d = self().target();
-        d.must_be_free(Op::seat);
-        answer = self().attempt();
-        if (answer == -EAGAIN && c.ring() == nullptr)
-            if (const int error = c.register_descriptor(d); error != 0) answer = error;
-        if (answer != -EAGAIN) return answered_at_once(c);
-    }
-    wait(c, context, phase::parked);
+    return attempted() ? answered_at_once(c) : wait_after_attempt(c, context);
+}
+
+template <class Op, side Seat>
+inline bool operation<Op, Seat>::attempted() noexcept {
+    if constexpr (detail::has_seat<Op>) self().target().must_be_free(Op::seat);
+    answer = self().attempt();
+    return answer != -EAGAIN;
+}
+
+template <class Op, side Seat>
+bool operation<Op, Seat>::wait_after_attempt(core& c, cancel_scope& context) noexcept {
     if (c.ring() != nullptr) {
+        wait(c, context, phase::parked);
         detail::kind_of<Op>::wait_on(c, self());
     } else {
+        if constexpr (detail::has_seat<Op>) {
+            if (const int error = c.register_descriptor(self().target()); error != 0) {
+                answer = error;
+                return answered_at_once(c);
+            }
+        }
+        wait(c, context, phase::parked);
         if constexpr (detail::takes_turns<Op>) {
             if (detail::kind_of<Op>::ready_for_more(self())) {
                 c.queue_attempt(*this);

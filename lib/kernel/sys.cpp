@@ -4,6 +4,7 @@
 #include <kernel/sys.hpp>
 
 #include <kernel/fault.hpp>
+#include <kernel/hot_calls.hpp>
 
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -32,15 +33,22 @@ namespace ringlet::sys {
 
 namespace {
 
+namespace hot = kernel::hot;
+
 /// -errno in place of -1.
 int checked(long returned) noexcept { return returned < 0 ? -errno : static_cast<int>(returned); }
 
+/// Of a call that gives -errno itself.
+template <class Call>
+int repeated(Call call) noexcept {
+    for (;;) {
+        const auto answer = static_cast<int>(call());
+        if (answer != -EINTR) [[likely]] return answer;
+    }
+}
 template <class Call>
 int retried(Call call) noexcept {
-    for (;;) {
-        const int answer = checked(call());
-        if (answer != -EINTR) return answer;
-    }
+    return repeated([&] { return checked(call()); });
 }
 
 constexpr int quiet = MSG_NOSIGNAL | MSG_DONTWAIT;
@@ -49,24 +57,24 @@ constexpr int quiet = MSG_NOSIGNAL | MSG_DONTWAIT;
 
 int recv(int fd, void* room, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("recv")) return -error;
-    return retried([&] { return ::recv(fd, room, size, MSG_DONTWAIT); });
+    return repeated([&] { return hot::recv(fd, room, size, MSG_DONTWAIT); });
 }
 int send(int fd, const void* data, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("send")) return -error;
-    return retried([&] { return ::send(fd, data, size, quiet); });
+    return repeated([&] { return hot::send(fd, data, size, quiet); });
 }
 int send_more(int fd, const void* data, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("send")) return -error;
-    return retried([&] { return ::send(fd, data, size, quiet | MSG_MORE); });
+    return repeated([&] { return hot::send(fd, data, size, quiet | MSG_MORE); });
 }
 int sendmsg(int fd, const msghdr* message) noexcept {
     if (const int error = kernel::fault::injected("sendmsg")) return -error;
-    return retried([&] { return ::sendmsg(fd, message, quiet); });
+    return repeated([&] { return hot::sendmsg(fd, message, quiet); });
 }
 int accept(int fd, bool nonblocking) noexcept {
     if (const int error = kernel::fault::injected("accept")) return -error;
     const int flags = SOCK_CLOEXEC | (nonblocking ? SOCK_NONBLOCK : 0);
-    return retried([&] { return ::accept4(fd, nullptr, nullptr, flags); });
+    return repeated([&] { return hot::accept(fd, flags); });
 }
 int connect(int fd, const void* address, unsigned size) noexcept {
     if (const int error = kernel::fault::injected("connect")) return -error;
@@ -187,9 +195,8 @@ int pipe_size(int fd, int size) noexcept {
 }
 int splice(int from, int to, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("splice")) return -error;
-    return retried([&] {
-        return ::splice(from, nullptr, to, nullptr, size, SPLICE_F_MOVE | SPLICE_F_NONBLOCK);
-    });
+    constexpr unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
+    return repeated([&] { return hot::splice(from, to, size, flags); });
 }
 int tee(int from, int to, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("tee")) return -error;
@@ -231,15 +238,15 @@ int epoll_remove(int epoll, int fd) noexcept {
 int epoll_wait(int epoll, epoll_event* events, int room, std::int64_t timeout_ns) noexcept {
     int answer = 0;
     if (timeout_ns <= 0) {
-        answer = checked(::epoll_wait(epoll, events, room, timeout_ns < 0 ? -1 : 0));
+        answer = static_cast<int>(hot::epoll_wait(epoll, events, room, timeout_ns < 0 ? -1 : 0));
     } else {
         // Called by number: glibc wraps it from 2.35 on only.
         timespec limit{.tv_sec = timeout_ns / 1'000'000'000, .tv_nsec = timeout_ns % 1'000'000'000};
         answer = checked(::syscall(SYS_epoll_pwait2, epoll, events, room, &limit, nullptr, 0));
         if (answer == -ENOSYS) {  // before Linux 5.11: whole milliseconds, never early
             const std::int64_t ms = (timeout_ns + 999'999) / 1'000'000;
-            answer = checked(
-                ::epoll_wait(epoll, events, room, ms > 60'000 ? 60'000 : static_cast<int>(ms)));
+            const int limit_ms = ms > 60'000 ? 60'000 : static_cast<int>(ms);
+            answer = static_cast<int>(hot::epoll_wait(epoll, events, room, limit_ms));
         }
     }
     return answer == -EINTR ? 0 : answer;

@@ -117,6 +117,7 @@ protected:
     enum class start_by : std::uint8_t {
         waiting,     ///< there is nothing now, and whatever comes will be told
         submission,  ///< the ring has room
+        attempt,     ///< a system call that will most likely have the answer
         other,       ///< start() finds out
     };
     /// Hands the operation to the kernel. False: it is answered, do not suspend.
@@ -194,7 +195,13 @@ private:
     [[nodiscard]] bool start_with_attempt(core& c, cancel_scope& context) noexcept;
     [[nodiscard]] bool start_off_loop(core& c, cancel_scope& context) noexcept;
     [[nodiscard]] bool begin(core& c, cancel_scope& context) noexcept;
+    /// What a system call has at once is in `answer`; else false.
+    [[nodiscard]] bool attempted() noexcept;
+    /// After an attempt that found nothing. False: it is answered, do not suspend.
+    [[nodiscard]] bool wait_after_attempt(core& c, cancel_scope& context) noexcept;
     // Out of line, so that begin() needs no stack.
+    [[nodiscard, gnu::noinline]] bool begin_with_attempt(core& c, cancel_scope& context) noexcept;
+    [[nodiscard, gnu::noinline]] bool begin_with_wait(core& c, cancel_scope& context) noexcept;
     [[nodiscard, gnu::noinline]] bool begin_otherwise(core& c, cancel_scope& context) noexcept;
     [[nodiscard, gnu::noinline]] bool end_at_stop(core& c) noexcept;
     void arm_extras(core& c) noexcept;
