@@ -6,11 +6,13 @@
 
 #include "../samples/common/options.hpp"
 #include "compare/statistics.hpp"
+#include "raw_wakes.hpp"
 
 #include <ringlet/ringlet.hpp>
 
 #include <fmt/format.h>
 #include <liburing.h>
+#include <sched.h>
 
 #include <chrono>
 #include <cstddef>
@@ -18,6 +20,7 @@
 #include <cstdio>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -30,6 +33,7 @@ constexpr std::size_t pending_timers = 1'000'000;
 
 struct settings {
     unsigned repeats = 7;
+    std::string only;
     bool json = false;
     ringlet::run_options run;
 };
@@ -43,21 +47,22 @@ struct line {
 /// Calls a bench a few times; it returns the ns of one step.
 class stand {
 public:
-    explicit stand(unsigned repeats) noexcept : repeats_(repeats) {}
+    explicit stand(const settings& set) noexcept : set_(set) {}
 
     /// `bench` is a plain function that makes a task, so that nothing of it can die too early.
     task<> run(const char* name, task<double> (*bench)(std::size_t), std::size_t argument,
                const char* neighbour) {
+        if (std::string_view(name).find(set_.only) == std::string_view::npos) co_return;
         std::vector<double> values;
         static_cast<void>(co_await bench(argument));  // warms up
-        for (unsigned i = 0; i < repeats_; ++i) values.push_back(co_await bench(argument));
+        for (unsigned i = 0; i < set_.repeats; ++i) values.push_back(co_await bench(argument));
         if (auto all = bench::spread_of(std::move(values)); all && all->least > 0)
             lines_.push_back({name, *all, neighbour});
     }
     [[nodiscard]] const std::vector<line>& lines() const noexcept { return lines_; }
 
 private:
-    unsigned repeats_;
+    const settings& set_;
     std::vector<line> lines_;
 };
 
@@ -163,6 +168,7 @@ task<double> nops_in_batches(std::size_t batch) {
 // ------------------------------------------------------------------------------------
 
 int answer() noexcept { return 1; }
+int current_cpu() noexcept { return ::sched_getcpu(); }
 
 /// To core 1 and back; both sleep in between and are woken by their bells (eventfd).
 task<double> call_other_core(std::size_t count) {
@@ -189,6 +195,13 @@ task<double> call_other_core_64(std::size_t count) {
     co_return watch.ns_each(count / 64 * 64);
 }
 
+/// The same without the library; see raw_wakes.hpp.
+template <double (*RoundTrips)(int, std::size_t)>
+task<double> raw_wakes(std::size_t count) {
+    const auto far = co_await ringlet::on_core(1, current_cpu);
+    co_return far ? RoundTrips(*far, count) : 0;
+}
+
 // --- all of them
 // ----------------------------------------------------------------------------------
 
@@ -206,8 +219,13 @@ task<> run_all(stand& all) {
                      "raw ring in C: 283 cycles (the same)");
     co_await all.run("nop through the ring, batch 256", nops_in_batches, 256,
                      "raw ring in C: about 225 cycles (the same)");
-    co_await all.run("call to another core and back, eventfd", call_other_core, 5'000, "");
+    co_await all.run("call to another core and back, eventfd", call_other_core, 2'000, "");
     co_await all.run("the same, 64 on their way", call_other_core_64, 100'000, "");
+    const char* const raw = "two threads in C, both asleep in between";
+    co_await all.run("round trip by eventfd and a ring's poll", raw_wakes<bench::eventfd_round_trips>,
+                     2'000, raw);
+    co_await all.run("round trip by eventfd and epoll", raw_wakes<bench::epoll_round_trips>, 2'000, raw);
+    co_await all.run("round trip by MSG_RING", raw_wakes<bench::msg_ring_round_trips>, 2'000, raw);
 }
 
 void print_json(const std::vector<line>& lines) {
@@ -233,6 +251,7 @@ settings read_command_line(int argc, char** argv) {
     samples::command_line line("micro", "What the library's own steps cost, in ns.");
     line.backend(set.run.core.backend);
     line.number("repeats", set.repeats, 1, 1000, "of each (default 7)");
+    line.text("only", set.only, "WORDS", "those whose name has these words in it");
     line.flag("json", set.json, "as JSON");
     line.parse(argc, argv);
     return set;
@@ -242,11 +261,15 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
-    stand all(set.repeats);
+    stand all(set);
     const int code = ringlet::run(set.run, [&]() -> task<> {
         if (ringlet::core_index() == 0) co_await run_all(all);
     });
     if (code != 0) return code;
+    if (all.lines().empty()) {
+        fmt::print(stderr, "micro: nothing here is called '{}'; --only takes part of a name\n", set.only);
+        return samples::exit_bad_input;
+    }
     if (set.json)
         print_json(all.lines());
     else
