@@ -222,9 +222,10 @@ task<> run_all(stand& all) {
     co_await all.run("call to another core and back, eventfd", call_other_core, 2'000, "");
     co_await all.run("the same, 64 on their way", call_other_core_64, 100'000, "");
     const char* const raw = "two threads in C, both asleep in between";
-    co_await all.run("round trip by eventfd and a ring's poll", raw_wakes<bench::eventfd_round_trips>,
-                     2'000, raw);
-    co_await all.run("round trip by eventfd and epoll", raw_wakes<bench::epoll_round_trips>, 2'000, raw);
+    co_await all.run("round trip by eventfd and a ring's poll",
+                     raw_wakes<bench::eventfd_round_trips>, 2'000, raw);
+    co_await all.run("round trip by eventfd and epoll", raw_wakes<bench::epoll_round_trips>, 2'000,
+                     raw);
     co_await all.run("round trip by MSG_RING", raw_wakes<bench::msg_ring_round_trips>, 2'000, raw);
 }
 
@@ -267,7 +268,8 @@ int main(int argc, char** argv) {
     });
     if (code != 0) return code;
     if (all.lines().empty()) {
-        fmt::print(stderr, "micro: nothing here is called '{}'; --only takes part of a name\n", set.only);
+        fmt::print(stderr, "micro: nothing here is called '{}'; --only takes part of a name\n",
+                   set.only);
         return samples::exit_bad_input;
     }
     if (set.json)

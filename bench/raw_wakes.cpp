@@ -158,8 +158,14 @@ double round_trips(int cpu, std::size_t count) {
 
 }  // namespace
 
-double msg_ring_round_trips(int far, std::size_t count) { return round_trips<msg_ring_side>(far, count); }
-double eventfd_round_trips(int far, std::size_t count) { return round_trips<bell_side>(far, count); }
-double epoll_round_trips(int far, std::size_t count) { return round_trips<epoll_side>(far, count); }
+double msg_ring_round_trips(int far, std::size_t count) {
+    return round_trips<msg_ring_side>(far, count);
+}
+double eventfd_round_trips(int far, std::size_t count) {
+    return round_trips<bell_side>(far, count);
+}
+double epoll_round_trips(int far, std::size_t count) {
+    return round_trips<epoll_side>(far, count);
+}
 
 }  // namespace bench
