@@ -229,6 +229,8 @@ TEST_CASE("what is no address is refused with a sentence that names it and what 
         {"[::1]", "`:PORT` is missing behind the `]`"},
         {"[::1]80", "`:PORT` is missing behind the `]`"},
         {"[127.0.0.1]:80", "no IPv6 address"},
+        {"[]:80", "no IPv6 address"},
+        {"[*]:80", "no IPv6 address"},
         {"[::1::2]:80", "no IPv6 address"},
         {"[fe80::1%eth0]:80", "the scope behind `%` is not an interface number"},
         {"[fe80::1%]:80", "the scope behind `%` is not an interface number"},

@@ -75,7 +75,8 @@ const char* parse_into(std::string_view text, address& out) noexcept {
     unsigned port = 0;
     if (!parse_number(parts.port, 65535, port)) return "the port is not a number from 0 to 65535";
     const auto port16 = static_cast<std::uint16_t>(port);
-    if (parts.host.empty() || parts.host == "*") {
+    const bool bracketed = text.front() == '[';
+    if (!bracketed && (parts.host.empty() || parts.host == "*")) {
         out = address::any_v6(port16);
         return nullptr;
     }
@@ -90,7 +91,7 @@ const char* parse_into(std::string_view text, address& out) noexcept {
     if (host.size() >= room.size()) return "the host is not a numeric address";
     std::memcpy(room.data(), host.data(), host.size());
     if (host.find('\0') != std::string_view::npos) return "the host has a zero byte in it";
-    if (text.front() != '[') {
+    if (!bracketed) {
         if (host.size() != parts.host.size()) return "only an IPv6 address has a scope behind `%`";
         in_addr v4{};
         if (::inet_pton(AF_INET, room.data(), &v4) != 1)
