@@ -96,6 +96,7 @@ settings read_command_line(int argc, char** argv) {
     unsigned ring = 0;
     unsigned spin_us = 0;
     unsigned wait_us = 0;
+    bool wait_always = false;
     unsigned window = set.run.core.buffers.window;
     std::size_t buffer = set.run.core.buffers.size;
     samples::command_line line("echo_bench",
@@ -116,6 +117,7 @@ settings read_command_line(int argc, char** argv) {
                 "answers to wait for, with --min-wait (default 1)");
     line.number("min-wait", wait_us, 0, 1'000'000,
                 "us that the kernel may wait for so many (default 0)");
+    line.flag("wait-always", wait_always, "also where that has not gathered anything lately");
     line.flag("own-buffer", set.own_buffer, "receive into 64 KiB of each session's own");
     line.flag("guarded", set.guarded, "with a time limit on every wait, and an end at a stop");
     line.parse(argc, argv);
@@ -126,6 +128,7 @@ settings read_command_line(int argc, char** argv) {
     core.buffers.size = static_cast<std::uint32_t>(buffer);
     core.wait.spin = std::chrono::microseconds(spin_us);
     core.wait.min_wait = std::chrono::microseconds(wait_us);
+    core.wait.adaptive = !wait_always;
     set.run.grace = 0s;
     return set;
 }

@@ -106,12 +106,35 @@ TEST_CASE("a thousand connections at once") {
 }
 
 TEST_CASE("batching and spinning change when the loop sleeps, not what it does") {
-    flavours::each([](core& c) { CHECK(block_on(c, echo_load(40, 50)) == 40); },
-                   [](core_options& o) {
-                       o.wait.wait_count = 8;
-                       o.wait.min_wait = 50us;
-                       o.wait.spin = 20us;
-                   });
+    for (const bool adaptive : {true, false}) {
+        flavours::each([](core& c) { CHECK(block_on(c, echo_load(40, 50)) == 40); },
+                       [=](core_options& o) {
+                           o.wait.wait_count = 8;
+                           o.wait.min_wait = 50us;
+                           o.wait.adaptive = adaptive;
+                           o.wait.spin = 20us;
+                       });
+    }
+}
+
+TEST_CASE("waits for a batch that gather nothing become rare, and one that pays brings them back") {
+    batch_wait policy;
+    auto waits_until_next = [&] {
+        unsigned waits = 0;
+        while (!policy.due()) ++waits;
+        return waits;
+    };
+    CHECK(waits_until_next() == 0);
+    policy.gathered(batch_wait::too_few + 1);
+    CHECK(waits_until_next() == 0);
+    for (const unsigned pause : {1U, 3U, 7U, 15U, 31U, 63U, 63U}) {
+        policy.gathered(batch_wait::too_few);
+        CHECK(waits_until_next() == pause);
+    }
+    policy.gathered(16);
+    CHECK(waits_until_next() == 0);
+    policy.gathered(0);
+    CHECK(waits_until_next() == 1);
 }
 
 TEST_CASE("a busy connection does not keep the others waiting") {

@@ -113,6 +113,7 @@ std::vector<server> all_servers() {
         waiting("spin 50us", {"--spin", "50"}),
         waiting("min-wait 20us", {"--wait-count", "8", "--min-wait", "20"}),
         waiting("min-wait 100us", {"--wait-count", "16", "--min-wait", "100"}),
+        waiting("always 100us", {"--wait-count", "16", "--min-wait", "100", "--wait-always"}),
         ours("epoll own buffer", "epoll", "ablation", standard, {"--own-buffer"}),
         ours("epoll guarded", "epoll", "ablation", standard, {"--guarded"}),
         sample("tcp_proxy", "io_uring", role::proxy),

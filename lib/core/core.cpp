@@ -501,12 +501,17 @@ void core::enter_kernel(bool may_sleep) {
     if (limit != 0 && !bell_.about_to_sleep()) limit = 0;
     bool nothing_came = false;
     if (ring_ != nullptr) {
-        const unsigned wanted = limit == 0 ? 0 : options_.wait.wait_count;
-        ring_->enter(wanted, limit, options_.wait.min_wait.count());
+        const wait_policy& policy = options_.wait;
+        const bool batch = limit != 0 && policy.wait_count > 1 &&
+                           (!policy.adaptive || batch_wait_.due());
+        const unsigned wanted = limit == 0 ? 0 : batch ? policy.wait_count : 1;
+        ring_->enter(wanted, limit, policy.min_wait.count());
         if (ring_->overflown()) ++stats_.overflows;
         const std::uint64_t before = stats_.completed;
         reap_ring();
-        nothing_came = stats_.completed == before;
+        const auto came = static_cast<unsigned>(stats_.completed - before);
+        if (batch) batch_wait_.gathered(came);
+        nothing_came = came == 0;
     } else {
         nothing_came = poll_edges(limit) <= 0;
     }

@@ -4,6 +4,7 @@
 
 #include <ringlet/base/link.hpp>
 #include <ringlet/base/result.hpp>
+#include <ringlet/core/batch_wait.hpp>
 #include <ringlet/core/bell.hpp>
 #include <ringlet/core/blocking_job.hpp>
 #include <ringlet/core/completion.hpp>
@@ -276,6 +277,7 @@ private:
     std::vector<std::coroutine_handle<>> hopped_;
     std::vector<std::coroutine_handle<>> hopping_;
     timer_wheel timers_;
+    batch_wait batch_wait_;
     clock_source* clock_;
     core_options options_;
     link_list stop_waiters_;
