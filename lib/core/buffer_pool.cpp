@@ -191,7 +191,7 @@ buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
 void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
     if (id >= options_.limit) {
         large_free_.push_back(static_cast<std::uint16_t>(id));
-    } else if (with_kernel_ < window_ && waiting_hands_.empty() && waiting_files_.empty()) {
+    } else if (with_kernel_ < window_ && waiting_hands_.empty()) {
         provide(id);
     } else {
         free_[free_count_++] = static_cast<std::uint16_t>(id);
