@@ -267,7 +267,15 @@ bool operation<Op, Seat>::start_off_loop(core& c, cancel_scope& context) noexcep
     if constexpr (detail::blocks<Op>) {
         if constexpr (requires(Op& op) { op.try_now(); }) {
             answer = self().try_now();
-            if (answer != -EAGAIN) return answered_at_once(c);
+            if (answer != -EAGAIN) {
+                if (!c.has_edges()) return answered_at_once(c);
+                // After the others that have received something: their answers then go out close
+                // together, and wake who waits for them once. See docs/design/files.md.
+                sit_down();
+                at = phase::ready;
+                c.make_ready(*this);
+                return true;
+            }
         }
         if (const int error = detail::kind_of<Op>::hand_to_worker(c, self()); error != 0) {
             answer = error;

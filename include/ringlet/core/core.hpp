@@ -161,6 +161,8 @@ public:
         edges_.push_back(&c);
     }
 
+    /// True when operations with an edge wait for their turn.
+    [[nodiscard]] bool has_edges() const noexcept { return edges_.size() > 0; }
     /// Takes back queue_attempt(): `c` is about to go.
     void forget_attempt(completion& c) noexcept { edges_.remove(&c); }
     /// epoll: lets `d` be found by its edges, once for all; 0 or -errno.
