@@ -2,7 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 
 /// What the library's own steps cost: awaiting, starting and joining tasks, timers, a no-op through
-/// the ring, a call to another core. Each is repeated; the median and the range are shown.
+/// the ring, a file read by a plain and by a fixed operation, a call to another core. Each is
+/// repeated; the median and the range are shown.
 
 #include "../samples/common/options.hpp"
 #include "compare/statistics.hpp"
@@ -13,12 +14,16 @@
 #include <fmt/format.h>
 #include <liburing.h>
 #include <sched.h>
+#include <time.h>
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -47,21 +52,51 @@ struct line {
 /// Calls a bench a few times; it returns the ns of one step.
 class stand {
 public:
+    using bench_function = task<double> (*)(std::size_t);
+
     explicit stand(const settings& set) noexcept : set_(set) {}
 
     /// `bench` is a plain function that makes a task, so that nothing of it can die too early.
-    task<> run(const char* name, task<double> (*bench)(std::size_t), std::size_t argument,
+    task<> run(const char* name, bench_function bench, std::size_t argument,
                const char* neighbour) {
-        if (std::string_view(name).find(set_.only) == std::string_view::npos) co_return;
+        if (!wanted(name)) co_return;
         std::vector<double> values;
         static_cast<void>(co_await bench(argument));  // warms up
         for (unsigned i = 0; i < set_.repeats; ++i) values.push_back(co_await bench(argument));
         if (auto all = bench::spread_of(std::move(values)); all && all->least > 0)
             lines_.push_back({name, *all, neighbour});
     }
+    /// Two of them in turn, the second beside the first in the same round.
+    task<> run_both(const char* name, bench_function bench, const char* other_name,
+                    bench_function other, std::size_t argument) {
+        if (!wanted(name) && !wanted(other_name)) co_return;
+        std::vector<double> firsts;
+        std::vector<double> seconds;
+        std::vector<double> ratios;
+        for (unsigned i = 0; i <= set_.repeats; ++i) {
+            // Who goes first has the colder cache.
+            const double early = co_await (i % 2 == 0 ? bench : other)(argument);
+            const double late = co_await (i % 2 == 0 ? other : bench)(argument);
+            if (early <= 0 || late <= 0) co_return;
+            if (i == 0) continue;  // warms up
+            firsts.push_back(i % 2 == 0 ? early : late);
+            seconds.push_back(i % 2 == 0 ? late : early);
+            ratios.push_back(seconds.back() / firsts.back());
+        }
+        const auto ratio = bench::spread_of(std::move(ratios));
+        if (!ratio) co_return;
+        lines_.push_back({name, *bench::spread_of(std::move(firsts)), ""});
+        lines_.push_back({other_name, *bench::spread_of(std::move(seconds)),
+                          fmt::format("{:.3f} of the one above, by rounds ({:.3f} to {:.3f})",
+                                      ratio->median, ratio->least, ratio->most)});
+    }
     [[nodiscard]] const std::vector<line>& lines() const noexcept { return lines_; }
 
 private:
+    [[nodiscard]] bool wanted(std::string_view name) const noexcept {
+        return name.find(set_.only) != std::string_view::npos;
+    }
+
     const settings& set_;
     std::vector<line> lines_;
 };
@@ -164,6 +199,57 @@ task<double> nops_in_batches(std::size_t batch) {
     co_return watch.ns_each(each * batch);
 }
 
+// --- files
+// ----------------------------------------------------------------------------------------
+
+/// CPU time of this thread: another program on the CPU is not charged to a read.
+double thread_ns() noexcept {
+    timespec t{};
+    ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return static_cast<double>(t.tv_sec) * 1e9 + static_cast<double>(t.tv_nsec);
+}
+
+constexpr std::size_t cached_bytes = 4 << 20;
+
+/// An open file without a name, all of it in the page cache; empty when none can be made.
+task<ringlet::file> cached_file() {
+    std::string path = (std::filesystem::temp_directory_path() / "ringlet.XXXXXX").string();
+    ringlet::unique_fd made(::mkstemp(path.data()));
+    if (made.get() < 0) co_return ringlet::file();
+    std::error_code ignored;
+    std::filesystem::remove(path, ignored);
+    ringlet::file f(ringlet::owned_descriptor(made.release()));
+    const std::vector<std::byte> data(cached_bytes, std::byte{'x'});
+    const auto written = co_await f.write_all_at(data, 0);
+    co_return written ? std::move(f) : ringlet::file();
+}
+
+/// Through a cached file, into the same memory each time. Whether that is the program's or the
+/// pool's decides what the ring is asked.
+task<double> read_all(const ringlet::file& from, std::span<std::byte> room) {
+    constexpr std::size_t rounds = 4;
+    const double before = thread_ns();
+    for (std::size_t i = 0; i < rounds; ++i)
+        for (std::size_t at = 0; at < cached_bytes; at += room.size())
+            if (!co_await from.read_at(room, at)) co_return 0;
+    co_return (thread_ns() - before) / static_cast<double>(rounds * cached_bytes / room.size());
+}
+task<double> read_plain(std::size_t size) {
+    if (ringlet::here().ring() == nullptr) co_return 0;
+    const auto from = co_await cached_file();
+    if (!from) co_return 0;
+    std::vector<std::byte> room(size);
+    co_return co_await read_all(from, room);
+}
+task<double> read_fixed(std::size_t size) {
+    if (ringlet::here().register_buffers().bytes == 0) co_return 0;
+    const auto from = co_await cached_file();
+    if (!from) co_return 0;
+    auto lease = co_await from.read_chunk(0, static_cast<std::uint32_t>(size));
+    if (!lease) co_return 0;
+    co_return co_await read_all(from, lease->bytes());
+}
+
 // --- two cores
 // ------------------------------------------------------------------------------------
 
@@ -219,6 +305,12 @@ task<> run_all(stand& all) {
                      "raw ring in C: 283 cycles (the same)");
     co_await all.run("nop through the ring, batch 256", nops_in_batches, 256,
                      "raw ring in C: about 225 cycles (the same)");
+    co_await all.run_both("file read, 4 KiB, plain, CPU", read_plain, "file read, 4 KiB, fixed, CPU",
+                          read_fixed, 4096);
+    co_await all.run_both("file read, 16 KiB, plain, CPU", read_plain,
+                          "file read, 16 KiB, fixed, CPU", read_fixed, 16384);
+    co_await all.run_both("file read, 64 KiB, plain, CPU", read_plain,
+                          "file read, 64 KiB, fixed, CPU", read_fixed, 65536);
     co_await all.run("call to another core and back, eventfd", call_other_core, 2'000, "");
     co_await all.run("the same, 64 on their way", call_other_core_64, 100'000, "");
     const char* const raw = "two threads in C, both asleep in between";

@@ -157,6 +157,13 @@ public:
     }
 
 private:
+    /// Of a size the compiler knows.
+    template <std::size_t Size>
+    void put(const char (&text)[Size]) noexcept {
+        if (room_.size() - size_ < Size - 1) return;
+        std::memcpy(room_.data() + size_, text, Size - 1);
+        size_ += Size - 1;
+    }
     void put(std::string_view text) noexcept {
         const std::size_t size = std::min(text.size(), room_.size() - size_);
         std::memcpy(room_.data() + size_, text.data(), size);

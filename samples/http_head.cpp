@@ -225,14 +225,17 @@ std::string_view content_type(std::string_view path) noexcept {
         std::string_view type;
     };
     static constexpr entry known[] = {
-        {".html", "text/html"},        {".css", "text/css"},     {".js", "text/javascript"},
-        {".json", "application/json"}, {".txt", "text/plain"},   {".svg", "image/svg+xml"},
-        {".png", "image/png"},         {".jpg", "image/jpeg"},   {".gif", "image/gif"},
-        {".webp", "image/webp"},       {".ico", "image/x-icon"}, {".wasm", "application/wasm"},
-        {".pdf", "application/pdf"},   {".mp4", "video/mp4"},
+        {"html", "text/html"},        {"css", "text/css"},     {"js", "text/javascript"},
+        {"json", "application/json"}, {"txt", "text/plain"},   {"svg", "image/svg+xml"},
+        {"png", "image/png"},         {"jpg", "image/jpeg"},   {"gif", "image/gif"},
+        {"webp", "image/webp"},       {"ico", "image/x-icon"}, {"wasm", "application/wasm"},
+        {"pdf", "application/pdf"},   {"mp4", "video/mp4"},
     };
-    for (const entry& e : known)
-        if (path.ends_with(e.ending)) return e.type;
+    if (const std::size_t dot = path.rfind('.'); dot != std::string_view::npos) {
+        const std::string_view ending = path.substr(dot + 1);
+        for (const entry& e : known)
+            if (ending == e.ending) return e.type;
+    }
     return "application/octet-stream";
 }
 

@@ -252,6 +252,7 @@ TEST_CASE("opening, reading and sending a file that is cached allocates nothing 
                 auto from = (co_await file::open(path.data())).value();
                 std::ignore = from.try_stat();
                 std::ignore = co_await from.read_at(room, 0);
+                std::ignore = co_await from.read_chunk(0);
                 std::ignore = co_await from.fetch(0, 20'000);
                 std::ignore = co_await both.server.send_file(from, 0, 20'000);
                 std::ignore = co_await both.server.send_file(from, 0, 100);

@@ -366,6 +366,31 @@ TEST_CASE("many operations on one file at once") {
     });
 }
 
+TEST_CASE("requests that came together are all read before the first file is at hand") {
+    flavours::each_task([](core&) -> task<> {
+        const files::temp_folder dir;
+        files::put(dir / "f", "x");
+        const std::string path = dir / "f";
+        CHECK(!co_await error_of_open(path));
+        std::vector<net::half_plain> peers;
+        for (int i = 0; i < 3; ++i) peers.push_back(co_await net::half_connected());
+        std::string order;
+        auto serve = [&](tcp_stream& peer) -> task<> {
+            std::array<std::byte, 8> room{};
+            CHECK(co_await peer.recv(room));
+            order += 'r';
+            CHECK(co_await file::open(path));
+            order += 'o';
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            for (auto& peer : peers) s.start(serve(peer.server));
+            for (int i = 0; i < 3; ++i) co_await yield();
+            for (auto& peer : peers) CHECK(peer.client.send("?"));
+        });
+        CHECK(order == "rrrooo");
+    });
+}
+
 TEST_CASE("closing says how it went, leaves nothing, and cannot be cancelled") {
     flavours::each_task([](core&) -> task<> {
         const files::temp_folder dir;

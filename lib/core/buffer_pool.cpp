@@ -116,15 +116,35 @@ void buffer_pool::register_now() noexcept {
     }
 }
 
-/// Half of it from the small buffers, half from the large: both are used from the first on.
+int buffer_pool::fixed_index_of(const std::byte* data, std::size_t size) noexcept {
+    const auto within = [=](const std::byte* begin, std::size_t bytes) {
+        const auto at = reinterpret_cast<std::uintptr_t>(data) -
+                        reinterpret_cast<std::uintptr_t>(begin);
+        return at < bytes && size <= bytes - at;
+    };
+    const std::size_t small = options_.size;
+    const std::size_t large = options_.large_size;
+    if (!opened_ || !(within(memory_, options_.limit * small) ||
+                      within(large_memory_, options_.large_limit * large)))
+        return -1;
+    if (!registering_done_) register_now();
+    if (within(memory_ + fixed_first_ * small, fixed_small_ * small)) return 0;
+    return within(large_memory_, fixed_large_ * large) ? 1 : -1;
+}
+
+/// Half of it from the small buffers, half from the large. Of the small ones those that follow the
+/// window: what is taken by hand is given back first and so taken again, while the ring goes round
+/// all of its window.
 int buffer_pool::try_register(std::size_t bytes) noexcept {
-    const auto small = std::min<std::size_t>(options_.limit, bytes / 2 / options_.size);
+    const auto small = std::min<std::size_t>(options_.limit - window_, bytes / 2 / options_.size);
     const auto large = std::min<std::size_t>(options_.large_limit, bytes / 2 / options_.large_size);
     const std::array<iovec, 2> memory{
-        iovec{.iov_base = memory_, .iov_len = small * options_.size},
+        iovec{.iov_base = memory_ + std::size_t{window_} * options_.size,
+              .iov_len = small * options_.size},
         iovec{.iov_base = large_memory_, .iov_len = large * options_.large_size}};
     const int error = home_.ring()->register_buffers(memory.data(), large > 0 ? 2 : 1);
     if (error != 0) return error;
+    fixed_first_ = window_;
     fixed_small_ = static_cast<std::uint32_t>(small);
     fixed_large_ = static_cast<std::uint32_t>(large);
     registered_.bytes = memory[0].iov_len + memory[1].iov_len;
@@ -187,16 +207,30 @@ void buffer_pool::wait(descriptor& d, taker who, bool (*again)(core&, descriptor
     (who == taker::hand ? waiting_hands_ : waiting_rings_).push_back(d.starved());
 }
 
+void buffer_pool::wait(buffer_wait& w) noexcept {
+    ++starvations;
+    starving_ = true;
+    waiting_files_.push_back(w);
+}
+
 /// Never more than there are buffers: each of the others would only be told so once more.
 void buffer_pool::feed() noexcept {
     const auto next = [this](link_list& waiting) {
         auto& first = static_cast<starved_link&>(waiting.pop_front());
         return again_(home_, static_cast<descriptor&>(first)) ? 1U : 0U;
     };
-    while (!waiting_hands_.empty() && fed_hands_ < spare()) fed_hands_ += next(waiting_hands_);
+    while (fed_hands_ < spare() && !(waiting_hands_.empty() && waiting_files_.empty())) {
+        files_turn_ = !files_turn_;
+        if (waiting_hands_.empty() || (files_turn_ && !waiting_files_.empty())) {
+            auto& first = static_cast<buffer_wait&>(waiting_files_.pop_front());
+            first.served(home_, *first.owner);
+        } else {
+            fed_hands_ += next(waiting_hands_);
+        }
+    }
     if (!waiting_rings_.empty() && with_kernel_ == 0) refill();
     while (!waiting_rings_.empty() && fed_rings_ < with_kernel_) fed_rings_ += next(waiting_rings_);
-    starving_ = !waiting_hands_.empty() || !waiting_rings_.empty();
+    starving_ = !waiting_hands_.empty() || !waiting_rings_.empty() || !waiting_files_.empty();
 }
 
 }  // namespace ringlet

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <ringlet/base/link.hpp>
+#include <ringlet/core/buffer_wait.hpp>
 #include <ringlet/core/core.hpp>
 #include <ringlet/core/descriptor.hpp>
 #include <ringlet/core/options.hpp>
@@ -103,9 +104,11 @@ public:
     /// Calls `again` for the stream when there is a buffer for it. False from `again`: it did not
     /// need one after all.
     void wait(descriptor& d, taker who, bool (*again)(core&, descriptor&)) noexcept;
+    /// Calls `served` when there is a buffer: files' reads and the streams take turns.
+    void wait(buffer_wait& w) noexcept;
     /// True when streams wait although there are buffers: the loop must not sleep.
     [[nodiscard]] bool can_feed() const noexcept {
-        return starving_ && ((!waiting_hands_.empty() && spare() > 0) ||
+        return starving_ && ((!(waiting_hands_.empty() && waiting_files_.empty()) && spare() > 0) ||
                              (!waiting_rings_.empty() && spare() + with_kernel_ > 0));
     }
     [[nodiscard]] bool starving() const noexcept { return starving_; }
@@ -119,9 +122,11 @@ public:
     /// Which of the ring's registered buffers holds this one; -1: none. Registers at the first call.
     [[nodiscard]] int fixed_index(std::uint32_t id) noexcept {
         if (!registering_done_) register_now();
-        if (id < fixed_small_) return 0;
+        if (id - fixed_first_ < fixed_small_) return 0;
         return id >= options_.limit && id - options_.limit < fixed_large_ ? 1 : -1;
     }
+    /// The same of memory by its address, which need not be the pool's.
+    [[nodiscard]] int fixed_index_of(const std::byte* data, std::size_t size) noexcept;
     void register_now() noexcept;
     [[nodiscard]] const registered_memory& registered() const noexcept { return registered_; }
 
@@ -180,11 +185,14 @@ private:
     std::uint32_t large_fresh_ = 0;
     std::vector<segment> segments_;
     bool registering_done_ = false;
-    std::uint32_t fixed_small_ = 0;  // buffers that are registered, from the first on
+    std::uint32_t fixed_first_ = 0;  // buffers that are registered: of the small from this one on
+    std::uint32_t fixed_small_ = 0;
     std::uint32_t fixed_large_ = 0;
     registered_memory registered_;
     link_list waiting_hands_;
     link_list waiting_rings_;
+    link_list waiting_files_;
+    bool files_turn_ = false;
     bool (*again_)(core&, descriptor&) = nullptr;
 };
 

@@ -3,6 +3,7 @@
 
 #include <ringlet/io/file_data.hpp>
 
+#include <io/file_access.hpp>
 #include <io/socket.hpp>
 #include <io/start.hpp>
 #include <kernel/sys.hpp>
@@ -12,51 +13,18 @@
 
 namespace ringlet {
 
-namespace {
-
-/// What is copied on the loop's thread at most, as long as a small message takes a thousand times;
-/// more goes to a worker, in the ring as well, where the submission would copy it.
-constexpr std::size_t copied_at_once = 1024 * 1024;
-
-/// Before a file's first read or write: 0 or -errno. It has been opened O_NONBLOCK for the sake of
-/// FIFOs, which the ring takes as "fail rather than wait for the disk" on file systems that cannot
-/// be asked without waiting. And what has no offsets is refused as pread(2) does: the ring would
-/// read it as a stream, and wait.
-int make_ready(descriptor& d) noexcept {
-    if (!d.nonblocking) [[likely]]
-        return 0;
-    if (const int error = sys::seekable(d.fd); error < 0) return error;
-    d.nonblocking = false;
-    return sys::set_blocking(d.fd);
-}
-
-}  // namespace
-
 bool read_at_op::start(core& c, cancel_scope& context) noexcept {
-    answer = make_ready(*descriptor_);
+    answer = file_access::make_ready(*descriptor_);
     return answer == 0 && operation::start(c, context);
 }
 void read_at_op::prepare(io_uring_sqe& sqe) noexcept {
-    io_uring_prep_read(&sqe, descriptor_->fd, room_, static_cast<unsigned>(capped(size_)), offset_);
-    if (size_ > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+    file_access::prepare_read(sqe, descriptor_->fd, room_, size_, offset_);
 }
 int read_at_op::try_now() noexcept {
-    if (size_ > copied_at_once) return -EAGAIN;
-    for (;;) {
-        const int got =
-            sys::try_read_at(descriptor_->fd, room_ + got_, size_ - got_, offset_ + got_);
-        if (got == -EAGAIN) return -EAGAIN;
-        if (got > 0) got_ += static_cast<std::size_t>(got);
-        if (got <= 0 || got_ == size_) return got < 0 ? got : static_cast<int>(got_);
-    }
+    return file_access::read_cached(descriptor_->fd, room_, size_, offset_, got_);
 }
 int read_at_op::attempt() noexcept {
-    const std::size_t most = capped(size_);
-    for (;;) {
-        const int got = sys::read_at(descriptor_->fd, room_ + got_, most - got_, offset_ + got_);
-        if (got > 0) got_ += static_cast<std::size_t>(got);
-        if (got <= 0 || got_ == most) return got < 0 ? got : static_cast<int>(got_);
-    }
+    return file_access::read_all(descriptor_->fd, room_, size_, offset_, got_);
 }
 
 void fetch_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }  // never asked
@@ -88,26 +56,22 @@ int fetch_op::attempt() noexcept {
 }
 
 bool write_at_op::start(core& c, cancel_scope& context) noexcept {
-    answer = make_ready(*descriptor_);
+    answer = file_access::make_ready(*descriptor_);
     return answer == 0 && operation::start(c, context);
 }
 void write_at_op::prepare(io_uring_sqe& sqe) noexcept {
-    io_uring_prep_write(&sqe, descriptor_->fd, data_, static_cast<unsigned>(capped(size_)),
-                        offset_);
-    if (size_ > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+    file_access::prepare_write(sqe, descriptor_->fd, data_, size_, offset_);
 }
 int write_at_op::attempt() noexcept {
     return sys::write_at(descriptor_->fd, data_, capped(size_), offset_);
 }
 
 bool write_all_at_op::start(core& c, cancel_scope& context) noexcept {
-    answer = make_ready(*descriptor_);
+    answer = file_access::make_ready(*descriptor_);
     return answer == 0 && operation::start(c, context);
 }
 void write_all_at_op::prepare(io_uring_sqe& sqe) noexcept {
-    io_uring_prep_write(&sqe, descriptor_->fd, data_, static_cast<unsigned>(capped(left_)),
-                        offset_);
-    if (left_ > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+    file_access::prepare_write(sqe, descriptor_->fd, data_, left_, offset_);
 }
 int write_all_at_op::attempt() noexcept {
     for (;;) {

@@ -30,6 +30,8 @@ concept tries_first = requires { Op::tries_first; };
 template <class Op>
 concept blocks = requires(Op& op) { op.job(); };
 template <class Op>
+concept waits_for_buffer = requires(Op& op) { op.stop_waiting_for_buffer(); };
+template <class Op>
 concept never_in_ring = requires { Op::never_in_ring; };
 /// One that stops half-way now and then to let the others have their turn: an attempt that says
 /// -EAGAIN on a descriptor which is still good for more is made again later.
@@ -42,6 +44,12 @@ struct kind_of {
         if (waiting.at == completion::phase::ring) {
             c.ring()->cancel(request(static_cast<Op&>(waiting)));
         } else if (waiting.at == completion::phase::parked) {
+            if constexpr (waits_for_buffer<Op>) {
+                if (static_cast<Op&>(waiting).stop_waiting_for_buffer()) {
+                    end(c, static_cast<Op&>(waiting), -ECANCELED);
+                    return;
+                }
+            }
             if constexpr (blocks<Op>) {
                 // One that a worker has begun is waited for.
                 if (c.withdraw_blocking(static_cast<Op&>(waiting).job()))
@@ -64,6 +72,23 @@ struct kind_of {
         requires has_seat<Op>
     {
         return Op::seat == side::read ? op.target().readable : op.target().writable;
+    }
+    /// From here on the answer is the worker's to write, unless this gives an error.
+    static int hand_to_worker(core& c, Op& op) noexcept {
+        blocking_job& job = op.job();
+        job.run = run;
+        job.owner = &op;
+        job.waiter = op.waiter;
+        return c.start_blocking(job);
+    }
+    /// One that waits already, and now has what it waited for to begin.
+    static void start_late(core& c, Op& op) noexcept {
+        if (c.ring() != nullptr) {
+            submit(c, op);
+            return;
+        }
+        --c.in_flight;  // the core counts what its threads do by itself
+        if (const int error = hand_to_worker(c, op); error != 0) c.answer(op, error);
     }
     /// On a worker thread.
     static void run(blocking_job& job) noexcept {
@@ -242,14 +267,17 @@ bool operation<Op, Seat>::start_off_loop(core& c, cancel_scope& context) noexcep
     if constexpr (detail::blocks<Op>) {
         if constexpr (requires(Op& op) { op.try_now(); }) {
             answer = self().try_now();
-            if (answer != -EAGAIN) return answered_at_once(c);
+            if (answer != -EAGAIN) {
+                if (!c.has_edges()) return answered_at_once(c);
+                // After the others that have received something: their answers then go out close
+                // together, and wake who waits for them once. See docs/design/files.md.
+                sit_down();
+                at = phase::ready;
+                c.make_ready(*this);
+                return true;
+            }
         }
-        blocking_job& job = self().job();
-        job.run = detail::kind_of<Op>::run;
-        job.owner = this;
-        job.waiter = waiter;
-        // From here on the answer is the worker's to write.
-        if (const int error = c.start_blocking(job); error != 0) {
+        if (const int error = detail::kind_of<Op>::hand_to_worker(c, self()); error != 0) {
             answer = error;
             return false;
         }

@@ -47,10 +47,11 @@ struct core_stats {
     std::uint64_t bells = 0;        ///< times another thread had to wake this core
     std::uint64_t accept_backoffs = 0;  ///< accepts put off: EMFILE and its like
     std::uint64_t overflows = 0;    ///< turns that found the completion queue overflown
-    std::uint64_t starvations = 0;  ///< waits of a stream for a buffer of the pool
+    std::uint64_t starvations = 0;  ///< waits for a buffer of the pool
     std::uint64_t pauses = 0;       ///< multishot receives stopped: enough received unasked
     std::uint64_t zero_copies = 0;  ///< sends that asked the kernel to copy nothing
     std::uint64_t zero_copies_copied = 0;  ///< of which it reported that it copied all the same
+    std::uint64_t fixed_transfers = 0;  ///< reads and writes of files by registered buffers
     std::uint64_t splices = 0;      ///< splice(2) calls that moved something
     std::uint64_t spliced_bytes = 0;   ///< received into pipes
     std::uint64_t pipes_made = 0;
@@ -161,6 +162,8 @@ public:
         edges_.push_back(&c);
     }
 
+    /// True when operations with an edge wait for their turn.
+    [[nodiscard]] bool has_edges() const noexcept { return edges_.size() > 0; }
     /// Takes back queue_attempt(): `c` is about to go.
     void forget_attempt(completion& c) noexcept { edges_.remove(&c); }
     /// epoll: lets `d` be found by its edges, once for all; 0 or -errno.

@@ -50,9 +50,9 @@ struct buffer_options {
     std::uint32_t hold = 4;
     receive_path receive = receive_path::automatic;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
-    /// reads of files into chunks) when the first of these is made: pinned, and counted against
-    /// RLIMIT_MEMLOCK, of which a core takes a quarter at most. With less or none the same
-    /// operations go on unregistered.
+    /// reads and writes of files by chunks) when the first of these is made: pinned, and counted
+    /// against RLIMIT_MEMLOCK, of which a core takes a quarter at most. With less or none the same
+    /// operations go on unregistered; 0: none.
     std::uint32_t registered = 2 * 1024 * 1024;
 };
 

@@ -10,9 +10,10 @@
 
 namespace ringlet {
 
-/// Received bytes in a buffer of the core's pool, on lease: the buffer goes back when the chunk is
-/// destroyed, on the core it came from. While a stream's task holds chunks others may have to wait
-/// for a buffer: hold few, and not for long. Send it on with send_all(std::move(chunk)), which holds
+/// Bytes received, or read from a file, in a buffer of the core's pool, on lease: the buffer goes
+/// back when the chunk is destroyed, on the core it came from. While a task holds chunks others may
+/// have to wait for a buffer: hold few, and not for long. Send it on with
+/// send_all(std::move(chunk)), or write it with write_all_at(std::move(chunk), offset), which hold
 /// it until the last byte has gone.
 class [[nodiscard]] chunk {
 public:
@@ -51,6 +52,7 @@ public:
     }
 
 private:
+    friend class read_chunk_op;
     friend class recv_chunk_op;
     friend class send_all_op;
     chunk(std::byte* data, std::uint32_t size, std::uint32_t buffer) noexcept

@@ -7,6 +7,7 @@
 #include <ringlet/io/file_data.hpp>
 #include <ringlet/io/file_open.hpp>
 #include <ringlet/io/file_status.hpp>
+#include <ringlet/io/read_chunk.hpp>
 
 #include <cstddef>
 #include <cstdint>
@@ -49,6 +50,14 @@ public:
                                      std::uint64_t offset) const noexcept {
         return read_at_op(*descriptor_, room, offset);
     }
+    /// The same into a buffer of the core's pool, as much as it holds (buffer_options::size) or
+    /// `most` bytes: result<chunk>. More than `size` are given where there is a large buffer left.
+    /// On io_uring it is a fixed read where the buffer is registered. Waits for a buffer when none
+    /// is free: do not hold chunks meanwhile that others wait for.
+    [[nodiscard]] read_chunk_op read_chunk(
+        std::uint64_t offset, std::uint32_t most = read_chunk_op::one_buffer) const noexcept {
+        return read_chunk_op(*descriptor_, offset, most);
+    }
     /// Brings a range into the page cache, so that sending it soon after does not hold the loop up:
     /// result<void>. Goes on at once where samples of it (its first byte, one every 128 KiB, which
     /// is how far the kernel reads ahead, and the last of more than 16 KiB) are there already; else
@@ -66,6 +75,10 @@ public:
     [[nodiscard]] write_all_at_op write_all_at(std::span<const std::byte> bytes,
                                                std::uint64_t offset) const noexcept {
         return write_all_at_op(*descriptor_, bytes, offset);
+    }
+    /// The same of a chunk, whose lease is held until then.
+    [[nodiscard]] write_all_at_op write_all_at(chunk&& bytes, std::uint64_t offset) const noexcept {
+        return write_all_at_op(*descriptor_, std::move(bytes), offset);
     }
     /// Waits until what has been written is on the disk: result<void>.
     [[nodiscard]] sync_op sync() const noexcept { return sync_op(*descriptor_, false); }

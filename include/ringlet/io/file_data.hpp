@@ -4,11 +4,13 @@
 
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/blocking_job.hpp>
+#include <ringlet/io/chunk.hpp>
 #include <ringlet/io/operation.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <utility>
 
 namespace ringlet {
 
@@ -97,6 +99,10 @@ class [[nodiscard]] write_all_at_op : public operation<write_all_at_op> {
 public:
     write_all_at_op(descriptor& d, std::span<const std::byte> bytes, std::uint64_t offset) noexcept
         : descriptor_(&d), data_(bytes.data()), left_(bytes.size()), offset_(offset) {}
+    /// Holds the lease until every byte has been written.
+    write_all_at_op(descriptor& d, chunk&& bytes, std::uint64_t offset) noexcept
+        : descriptor_(&d), data_(bytes.bytes().data()), left_(bytes.size()), offset_(offset),
+          lease_(std::move(bytes)) {}
 
     static constexpr bool never_at_once = true;
     [[nodiscard]] descriptor* shared() const noexcept { return descriptor_; }
@@ -115,6 +121,7 @@ private:
     const std::byte* data_;
     std::size_t left_;
     std::uint64_t offset_;
+    chunk lease_;
     blocking_job job_;
 };
 

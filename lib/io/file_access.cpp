@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include <io/file_access.hpp>
+
+#include <core/buffer_pool.hpp>
+#include <io/socket.hpp>
+#include <kernel/sys.hpp>
+
+#include <liburing.h>
+
+#include <cerrno>
+
+namespace ringlet::file_access {
+
+namespace {
+
+/// What is copied on the loop's thread at most, as long as a small message takes a thousand times;
+/// more goes to a worker, in the ring as well, where the submission would copy it.
+constexpr std::size_t copied_at_once = 1024 * 1024;
+
+/// Which registered buffer the memory lies in; -1: none.
+int fixed_index(const std::byte* data, std::size_t size) noexcept {
+    core& c = here();
+    const int index = c.buffers().fixed_index_of(data, size);
+    if (index >= 0) ++c.counters().fixed_transfers;
+    return index;
+}
+
+}  // namespace
+
+/// It has been opened O_NONBLOCK for the sake of FIFOs, which the ring takes as "fail rather than
+/// wait for the disk" on file systems that cannot be asked without waiting. And what has no offsets
+/// is refused as pread(2) does: the ring would read it as a stream, and wait.
+int make_ready(descriptor& d) noexcept {
+    if (!d.nonblocking) [[likely]]
+        return 0;
+    if (const int error = sys::seekable(d.fd); error < 0) return error;
+    d.nonblocking = false;
+    return sys::set_blocking(d.fd);
+}
+
+void prepare_read(io_uring_sqe& sqe, int fd, std::byte* room, std::size_t size,
+                  std::uint64_t offset) noexcept {
+    const auto length = static_cast<unsigned>(capped(size));
+    if (const int fixed = fixed_index(room, size); fixed < 0) {
+        io_uring_prep_read(&sqe, fd, room, length, offset);
+    } else {
+        io_uring_prep_read_fixed(&sqe, fd, room, length, offset, fixed);
+    }
+    if (size > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+}
+
+void prepare_write(io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t size,
+                   std::uint64_t offset) noexcept {
+    const auto length = static_cast<unsigned>(capped(size));
+    if (const int fixed = fixed_index(data, size); fixed < 0) {
+        io_uring_prep_write(&sqe, fd, data, length, offset);
+    } else {
+        io_uring_prep_write_fixed(&sqe, fd, data, length, offset, fixed);
+    }
+    if (size > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+}
+
+int read_cached(int fd, std::byte* room, std::size_t size, std::uint64_t offset,
+                std::size_t& got) noexcept {
+    if (size > copied_at_once) return -EAGAIN;
+    for (;;) {
+        const int now = sys::try_read_at(fd, room + got, size - got, offset + got);
+        if (now > 0) got += static_cast<std::size_t>(now);
+        if (now <= 0 || got == size) return now < 0 ? now : static_cast<int>(got);
+    }
+}
+
+int read_all(int fd, std::byte* room, std::size_t size, std::uint64_t offset,
+             std::size_t& got) noexcept {
+    const std::size_t most = capped(size);
+    for (;;) {
+        const int now = sys::read_at(fd, room + got, most - got, offset + got);
+        if (now > 0) got += static_cast<std::size_t>(now);
+        if (now <= 0 || got == most) return now < 0 ? now : static_cast<int>(got);
+    }
+}
+
+}  // namespace ringlet::file_access
