@@ -114,7 +114,9 @@ public:
     void cancel(std::uint64_t user_data) noexcept;
     /// Registers `count` entries (a power of two, page-aligned) as the group of buffers receives may
     /// pick from; 0 or -errno. EINVAL before Linux 5.19.
-    [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept;
+    /// `incremental`: each is filled bit by bit; EINVAL before 6.12.
+    [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count,
+                                      bool incremental) noexcept;
     void withdraw_buffers() noexcept;
     /// True when a multishot receive takes a limit (Linux 6.17): it ends by itself after so many
     /// bytes. Asks the kernel.
@@ -122,6 +124,8 @@ public:
     static void set_receive_limit(io_uring_sqe& sqe, std::uint32_t bytes) noexcept {
         sqe.file_index = bytes;  // optlen, which liburing 2.3 does not name, stands there
     }
+    /// A receive that answers once for several buffers (Linux 6.10).
+    static void set_bundle(io_uring_sqe& sqe) noexcept;
     static constexpr std::uint16_t buffer_group = 0;
     /// Pins memory for fixed operations, as buffers 0, 1...; 0 or -errno.
     [[nodiscard]] int register_buffers(const iovec* memory, unsigned count) noexcept;
@@ -142,6 +146,9 @@ public:
     static void prepare_install(io_uring_sqe& sqe, unsigned slot) noexcept;
     /// The descriptor by which other rings reach this one.
     [[nodiscard]] int fd() const noexcept { return ring_.ring_fd; }
+
+    /// With which it was set up: those that say when and by whom its completions are run.
+    [[nodiscard]] unsigned setup_flags() const noexcept;
 
     /// Called when a full submission queue cannot be submitted because the completion queue is
     /// full: it must reap.
