@@ -9,6 +9,7 @@
 #include <core/user_data.hpp>
 #include <io/start.hpp>
 #include <kernel/abi.hpp>
+#include <kernel/fault.hpp>
 #include <kernel/ring.hpp>
 
 #include <algorithm>
@@ -158,8 +159,9 @@ inline piece take_buffer(buffer_pool& pool, std::uint32_t buffer, std::uint32_t 
         const auto size = static_cast<std::uint32_t>(std::max(result, 0));
         const piece got = take_buffer(c.buffers(), flags >> IORING_CQE_BUFFER_SHIFT, size);
         if (size > 0 && !d.many.retired) {
-            learn(c, d, size);
             received(c, d, got);
+            // After that: it may submit, and reap what has come since.
+            learn(c, d, size);
         } else {
             c.buffers().give_back(got.buffer);
         }
@@ -259,8 +261,10 @@ void arm(core& c, descriptor& d) noexcept {
     io_uring_sqe& sqe = c.ring()->take();
     io_uring_prep_recv_multishot(&sqe, d.fd, nullptr, 0, 0);
     sqe.flags |= IOSQE_BUFFER_SELECT | d.sqe_flags;
-    sqe.buf_group = kernel::ring::buffer_group;
-    if (form == buffer_pool::window_form::bundles) kernel::ring::set_bundle(sqe);
+    // The kernel says ENOBUFS of a group that there is not (ENOENT if it is for a bundle).
+    const bool without = kernel::fault::injected("receive_buffers") != 0;
+    sqe.buf_group = without ? kernel::ring::buffer_group + 1 : kernel::ring::buffer_group;
+    if (form == buffer_pool::window_form::bundles && !without) kernel::ring::set_bundle(sqe);
     kernel::ring::set_receive_limit(sqe, c.buffers().receive_limit());
     io_uring_sqe_set_data64(&sqe, user_data(m, kernel::tag::many));
 }
