@@ -95,7 +95,8 @@ TEST_CASE("a pool of 4 buffers serves 200 busy connections, byte for byte") {
 TEST_CASE("streams that find no buffer wait for one, first come first served") {
     each_path(
         [](core& c) -> task<> {
-            if (c.buffers().form() == buffer_pool::window_form::slices) co_return;  // they share one
+            // Slices share a buffer.
+            if (c.buffers().form() == buffer_pool::window_form::slices) co_return;
             std::vector<net::half_plain> all;
             for (int i = 0; i < 8; ++i) all.push_back(co_await net::half_connected());
             std::vector<chunk> held;

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
-// Receive bundles and incremental buffers: when they are taken, what they change, and that they lose
-// nothing where buffers are short. What they share with every way to receive is in test_chunks.cpp.
+// Receive bundles and incremental buffers: when they are taken, what they change, and that they
+// lose nothing where buffers are short. What they share with every way to receive is in
+// test_chunks.cpp.
 
 #include "receive_ways.hpp"
 

@@ -194,8 +194,8 @@ private:
     std::size_t ring_bytes_ = 0;
     std::uint16_t ring_tail_ = 0;
     std::uint32_t window_ = 0;  // how many the ring should have; 0: it takes none
-    // The same, for a buffer that is given back. 0 with bundles and slices: their window changes only
-    // when every answer has been dealt with.
+    // The same, for a buffer that is given back. 0 with bundles and slices: their window changes
+    // only when every answer has been dealt with.
     std::uint32_t window_at_once_ = 0;
     std::uint32_t with_kernel_ = 0;
     std::uint32_t receive_limit_ = 0;

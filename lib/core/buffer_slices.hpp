@@ -35,8 +35,8 @@ public:
         std::uint32_t id;
         std::uint32_t offset;  ///< in the buffer
     };
-    /// The next bytes the kernel has filled; id none when there is no room for a slice (the bytes are
-    /// skipped).
+    /// The next bytes the kernel has filled; id none when there is no room for a slice (the bytes
+    /// are skipped).
     [[nodiscard]] slice cut(std::uint32_t buffer, std::uint32_t size) noexcept {
         use& u = uses_[buffer];
         const std::uint32_t offset = u.filled;

@@ -22,8 +22,8 @@ struct receive_setup {
 /// kernel. Linux 6.13.11 to 6.14 returns their buffers out of order (liburing issue 1409).
 [[nodiscard]] receive_verdict prove_bundles(const receive_setup& how) noexcept;
 
-/// Whether a buffer that the kernel fills bit by bit (IOU_PBUF_RING_INC, Linux 6.12) is filled in the
-/// order of its answers: an answer does not say where in the buffer its bytes are.
+/// Whether a buffer that the kernel fills bit by bit (IOU_PBUF_RING_INC, Linux 6.12) is filled in
+/// the order of its answers: an answer does not say where in the buffer its bytes are.
 [[nodiscard]] receive_verdict prove_incremental(const receive_setup& how) noexcept;
 
 }  // namespace ringlet::kernel

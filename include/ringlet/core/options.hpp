@@ -47,10 +47,10 @@ struct buffer_options {
     receive_path receive = receive_path::automatic;
     /// One answer of the ring for all buffers that a receive has filled (receive bundles, Linux
     /// 6.10). Taken only where a self-test finds that the kernel keeps their order; what a core got
-    /// and why is in core::describe(). Off, since large buffers do as well: docs/design/receiving.md.
+    /// and why is in core::describe(). Off, since large buffers do as well (receiving.md).
     bool bundles = false;
-    /// The ring fills its buffers bit by bit (Linux 6.12): many small messages share one, which saves
-    /// memory where streams keep chunks, and a chunk that is kept keeps its whole buffer from being
+    /// The ring fills its buffers bit by bit (Linux 6.12): many small messages share one, which
+    /// saves memory where streams keep chunks, and a chunk that is kept keeps its whole buffer from being
     /// used again. After a self-test, like `bundles`, and never together with them.
     bool incremental = false;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
