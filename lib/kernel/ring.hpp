@@ -66,10 +66,14 @@ public:
     template <class Take>
     unsigned reap(Take&& take) noexcept {
         unsigned count = 0;
-        if (!aside_.empty()) [[unlikely]] {
-            const std::vector<io_uring_cqe> first = std::exchange(aside_, {});
-            for (const io_uring_cqe& cqe : first) take(cqe.user_data, cqe.res, cqe.flags);
-            count += static_cast<unsigned>(first.size());
+        // One by one: `take` may reap in turn, which has to go on where this stands.
+        while (!aside_.empty()) [[unlikely]] {
+            const std::uint64_t user_data = aside_.front().user_data;
+            const std::int32_t res = aside_.front().res;
+            const std::uint32_t flags = aside_.front().flags;
+            aside_.erase(aside_.begin());
+            take(user_data, res, flags);
+            ++count;
         }
         const std::uint32_t tail = load_acquire(cq_tail_);
         for (std::uint32_t head = *cq_head_; static_cast<std::int32_t>(tail - head) > 0;
