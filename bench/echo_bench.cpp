@@ -93,6 +93,7 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
 settings read_command_line(int argc, char** argv) {
     settings set;
     unsigned receive = 0;
+    unsigned buffers = 0;
     unsigned ring = 0;
     unsigned spin_us = 0;
     unsigned wait_us = 0;
@@ -110,6 +111,8 @@ settings read_command_line(int argc, char** argv) {
                 "how the ring is set up (default best)");
     line.choice("receive", {"auto", "multishot", "readiness"}, receive,
                 "how io_uring receives (default auto)");
+    line.choice("buffers", {"whole", "bundles", "incremental"}, buffers,
+                "an answer of the ring tells of one (default), of several, or of a slice of one");
     line.number("window", window, 1, 32768, "buffers the ring may pick from (default 64)");
     line.bytes("buffer", buffer, 4096, 16 << 20, "of one of them (default 64K)");
     line.number("spin", spin_us, 0, 1'000'000, "us to look for work before sleeping (default 0)");
@@ -124,6 +127,8 @@ settings read_command_line(int argc, char** argv) {
     ringlet::core_options& core = set.run.core;
     core.flavour = static_cast<ringlet::ring_flavour>(ring);
     core.buffers.receive = static_cast<ringlet::receive_path>(receive);
+    core.buffers.bundles = buffers == 1;
+    core.buffers.incremental = buffers == 2;
     core.buffers.window = window;
     core.buffers.size = static_cast<std::uint32_t>(buffer);
     core.wait.spin = std::chrono::microseconds(spin_us);

@@ -51,6 +51,7 @@ settings read_command_line(int argc, char** argv) {
     settings set;
     unsigned accept = 0;
     unsigned receive = 0;
+    unsigned buffers = 0;
     samples::command_line line("echo_server",
                                "Sends back what it receives, until SIGINT or SIGTERM.");
     line.address("listen", set.listen,
@@ -67,6 +68,8 @@ settings read_command_line(int argc, char** argv) {
                 "each core accepts for itself (default), or core 0 deals out in turn");
     line.choice("receive", {"auto", "multishot", "readiness"}, receive,
                 "how io_uring receives: each session by its message sizes (default), or pinned");
+    line.choice("buffers", {"whole", "bundles", "incremental"}, buffers,
+                "an answer of io_uring tells of one (default), of several, or of a slice of one");
     line.bytes("zero-copy", set.zero_copy, 1, 1 << 30,
                "sends of this size and more leave copying to the network card (io_uring)");
     line.number("direct-descriptors", set.run.core.direct_descriptors, 0, 10'000'000,
@@ -75,6 +78,8 @@ settings read_command_line(int argc, char** argv) {
     if (set.idle == 0s) set.idle = for_ever;
     samples::check_share(line, set.max_connections, set.run.cores);
     set.run.core.buffers.receive = static_cast<ringlet::receive_path>(receive);
+    set.run.core.buffers.bundles = buffers == 1;
+    set.run.core.buffers.incremental = buffers == 2;
     using mode = ringlet::run_options::accept_mode;
     set.run.accept = accept == 0 ? mode::each_core : mode::one_core;
     return set;

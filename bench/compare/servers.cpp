@@ -23,6 +23,11 @@ server without(std::string name, words more) {
     return ours("uring " + std::move(name), "io_uring", "ablation", level::standard,
                 std::move(more));
 }
+/// What bundles are for: buffers smaller than what comes.
+server small_buffers(std::string name, std::string form) {
+    return without(std::move(name), {"--receive", "multishot", "--buffer", "4096", "--window",
+                                     "512", "--buffers", std::move(form)});
+}
 server c_ring(std::string name, level least, words more) {
     words command{"limit_uring", "--technique"};
     command.insert(command.end(), more.begin(), more.end());
@@ -106,6 +111,10 @@ std::vector<server> all_servers() {
         without("cooperative", {"--ring", "cooperative"}),
         without("multishot only", {"--receive", "multishot"}),
         without("readiness only", {"--receive", "readiness"}),
+        without("bundles", {"--buffers", "bundles"}),
+        without("incremental", {"--buffers", "incremental"}),
+        small_buffers("4K buffers", "whole"),
+        small_buffers("4K bundles", "bundles"),
         without("window 8", {"--window", "8"}),
         without("window 512", {"--window", "512"}),
         without("own buffer", {"--own-buffer"}),

@@ -8,6 +8,8 @@
 #include <core/poison.hpp>
 #include <kernel/sys.hpp>
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <bit>
@@ -21,6 +23,7 @@ namespace ringlet {
 namespace {
 
 constexpr std::uint32_t page = 4096;
+constexpr std::uint32_t most_ids = multishot_recv::none;
 
 std::uint32_t whole_pages(std::uint32_t bytes) noexcept {
     return std::max((bytes + page - 1) / page, 1U) * page;
@@ -61,12 +64,13 @@ buffer_pool::~buffer_pool() {
 }
 
 int buffer_pool::open_now() noexcept {
+    choose_form();
     const std::size_t small = std::size_t{options_.limit} * options_.size;
     const std::size_t large = std::size_t{options_.large_limit} * options_.large_size;
     try {
         free_ = std::make_unique<std::uint16_t[]>(options_.limit);
         large_free_.reserve(options_.large_limit);
-        segments_.resize(options_.limit + options_.large_limit);
+        use_form();
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
@@ -84,17 +88,56 @@ int buffer_pool::open_now() noexcept {
     return 0;
 }
 
+/// Bundles and slices are never on at once: core::make() refuses that.
+void buffer_pool::choose_form() noexcept {
+    kernel::ring* const ring = home_.ring();
+    if (!options_.bundles && !options_.incremental) return;
+    if (ring == nullptr || options_.receive == receive_path::readiness) return;
+    const kernel::receive_setup how{.ring_flags = ring->setup_flags(),
+                                    .limits = ring->takes_receive_limit()};
+    if (options_.bundles) {
+        verdict_ = kernel::prove_bundles(how);
+        if (verdict_.good) form_ = window_form::bundles;
+    } else if (options_.incremental) {
+        verdict_ = kernel::prove_incremental(how);
+        if (verdict_.good) form_ = window_form::slices;
+    }
+}
+
+/// What is kept of each buffer, and of each slice.
+void buffer_pool::use_form() {
+    const std::uint32_t buffers = options_.limit + options_.large_limit;
+    const bool slices = form_ == window_form::slices;
+    const std::uint32_t records = slices ? most_ids : buffers;
+    segments_ = std::make_unique_for_overwrite<segment[]>(records);
+    if (slices) slices_.open(buffers, records - buffers);
+    if (form_ == window_form::bundles)
+        places_ = std::make_unique_for_overwrite<std::uint16_t[]>(options_.limit);
+}
+
+std::string buffer_pool::describe() const {
+    const bool asked = options_.bundles || options_.incremental;
+    if (!asked || !opened_ || home_.ring() == nullptr) return {};
+    const char* const name = options_.bundles ? "bundles" : "incremental-buffers";
+    if (form_ != window_form::whole) return fmt::format(" {}", name);
+    const bool tried = options_.receive != receive_path::readiness;
+    return fmt::format(" no-{}({})", name, tried ? verdict_.why() : "readiness");
+}
+
 void buffer_pool::provide_window() noexcept {
     ring_bytes_ = whole_pages(options_.window * sizeof(io_uring_buf));
     auto* entries = static_cast<io_uring_buf_ring*>(sys::map_memory(ring_bytes_));
     if (entries == nullptr) return;
-    if (home_.ring()->provide_buffers(entries, options_.window) != 0) {
+    if (home_.ring()->provide_buffers(entries, options_.window,
+                                        form_ == window_form::slices) != 0) {
         sys::unmap_memory(entries, ring_bytes_);
         return;
     }
     ring_ = entries;
     window_ = options_.window;
-    low_ = window_ / 4;
+    const bool at_once = form_ == window_form::whole;
+    window_at_once_ = at_once ? window_ : 0;
+    low_ = at_once ? window_ / 4 : window_ + 1;
     providing_ = true;
     if (home_.ring()->takes_receive_limit())
         receive_limit_ = static_cast<std::uint32_t>(
@@ -154,7 +197,43 @@ int buffer_pool::try_register(std::size_t bytes) noexcept {
 void buffer_pool::stop_providing() noexcept { providing_ = false; }
 
 void buffer_pool::refill() noexcept {
+    if (form_ != window_form::whole) return refill_otherwise();
     for (std::uint32_t id = 0; with_kernel_ < window_ && pop_free(id);) provide(id);
+}
+
+void buffer_pool::refill_otherwise() noexcept {
+    if (slices_.scarce()) return take_back_window();
+    for (std::uint32_t id = 0; with_kernel_ < window_ && pop_free(id);) {
+        if (form_ == window_form::bundles) places_[id] = ring_tail_;
+        if (form_ == window_form::slices) slices_.begin(id);
+        provide(id);
+    }
+}
+
+/// With many slices out the kernel gets no room for more, so that streams wait (ENOBUFS) until some
+/// are given back. The window's end is ours to move: the kernel reads it at each receive, on this
+/// thread. Its beginning is known only when no answer is held back.
+void buffer_pool::take_back_window() noexcept {
+    if (with_kernel_ == 0 || home_.ring()->overflown()) return;
+    for (; with_kernel_ > 0; --with_kernel_) {
+        const std::uint32_t id = ring_->bufs[--ring_tail_ & (window_ - 1)].bid;
+        if (slices_.let_go(id)) free_[free_count_++] = static_cast<std::uint16_t>(id);
+    }
+    std::atomic_ref(ring_->tail).store(ring_tail_, std::memory_order_release);
+}
+
+buffer_pool::room buffer_pool::slice_taken(std::uint32_t buffer, std::uint32_t size,
+                                           bool goes_on) noexcept {
+    const buffer_slices::slice s = slices_.cut(buffer, size);
+    if (!goes_on) {
+        --with_kernel_;
+        if (slices_.let_go(buffer)) free_[free_count_++] = static_cast<std::uint16_t>(buffer);
+    }
+    if (s.id == buffer_slices::none) return {};
+    ++leased_;
+    std::byte* const bytes = data(buffer) + s.offset;
+    unpoison(bytes, size);
+    return {.data = bytes, .size = size, .id = s.id};
 }
 
 bool buffer_pool::pop_free(std::uint32_t& id) noexcept {
@@ -168,6 +247,7 @@ bool buffer_pool::pop_free(std::uint32_t& id) noexcept {
 }
 
 std::byte* buffer_pool::data(std::uint32_t id) noexcept {
+    if (slices_.holds(id)) id = slices_.buffer_of(id);
     if (id < options_.limit) return memory_ + std::size_t{id} * options_.size;
     return large_memory_ + std::size_t{id - options_.limit} * options_.large_size;
 }
@@ -189,9 +269,15 @@ buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
 }
 
 void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
-    if (id >= options_.limit) {
+    if (slices_.holds(id)) {
+        const std::uint32_t buffer = slices_.buffer_of(id);
+        if (slices_.give_back(id)) {
+            poison(data(buffer), options_.size);
+            free_[free_count_++] = static_cast<std::uint16_t>(buffer);
+        }
+    } else if (id >= options_.limit) {
         large_free_.push_back(static_cast<std::uint16_t>(id));
-    } else if (with_kernel_ < window_ && waiting_hands_.empty()) {
+    } else if (with_kernel_ < window_at_once_ && waiting_hands_.empty()) {
         provide(id);
     } else {
         free_[free_count_++] = static_cast<std::uint16_t>(id);

@@ -8,13 +8,16 @@
 #include <ringlet/core/descriptor.hpp>
 #include <ringlet/core/options.hpp>
 
+#include <core/buffer_slices.hpp>
 #include <core/poison.hpp>
+#include <kernel/receive_self_test.hpp>
 #include <kernel/ring.hpp>
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 namespace ringlet {
@@ -25,7 +28,8 @@ namespace ringlet {
 /// touched, so the limit costs nothing before it is reached.
 ///
 /// A buffer is in exactly one place: free, with the kernel, or leased. When none is free, streams
-/// wait in a FIFO; a buffer given back lets as many go on as there are buffers.
+/// wait in a FIFO; a buffer given back lets as many go on as there are buffers. Of a buffer that is
+/// filled bit by bit the slices are leased, so it may be with the kernel and leased as well.
 class buffer_pool {
 public:
     struct room {
@@ -49,6 +53,11 @@ public:
     /// Bytes after which a multishot receive ends by itself, so that the kernel gives one stream no
     /// more than `hold` buffers before the loop is asked; 0: it knows no such limit.
     [[nodiscard]] std::uint32_t receive_limit() const noexcept { return receive_limit_; }
+    /// How an answer of the ring tells of what it has received.
+    enum class window_form : std::uint8_t { whole, bundles, slices };
+    [[nodiscard]] window_form form() const noexcept { return form_; }
+    /// What became of `bundles` and `incremental`, for core::describe(); empty if not asked for.
+    [[nodiscard]] std::string describe() const;
     /// The ring cannot receive into the window: by hand from now on.
     void stop_providing() noexcept;
     [[nodiscard]] const buffer_options& options() const noexcept { return options_; }
@@ -70,6 +79,20 @@ public:
         unpoison(memory, used);
         return memory;
     }
+    /// Of a bundle: the most that this buffer holds of it, and which one comes after it.
+    struct bundle_part {
+        std::uint32_t most;
+        std::uint32_t next;
+    };
+    [[nodiscard]] bundle_part part_of_bundle(std::uint32_t id) const noexcept {
+        const std::uint16_t place = places_[id];
+        // The kernel notes in the window itself where it has used less than the whole buffer.
+        return {.most = ring_->bufs[place & (window_ - 1)].len,
+                .next = ring_->bufs[(place + 1U) & (window_ - 1)].bid};
+    }
+    /// The kernel has filled so much more of this one, and `goes_on` with it: that as a slice. Its
+    /// `data` is null when there are too many slices, and the bytes are lost.
+    [[nodiscard]] room slice_taken(std::uint32_t buffer, std::uint32_t size, bool goes_on) noexcept;
     void give_back(std::uint32_t id) noexcept {
         --leased_;
 #ifdef RINGLET_POISONS
@@ -77,7 +100,7 @@ public:
 #endif
         if (id >= options_.limit || starving_) [[unlikely]] {
             give_back_otherwise(id);
-        } else if (with_kernel_ < window_) {
+        } else if (with_kernel_ < window_at_once_) {
             provide(id);
         } else {
             free_[free_count_++] = static_cast<std::uint16_t>(id);
@@ -108,8 +131,10 @@ public:
     void wait(buffer_wait& w) noexcept;
     /// True when streams wait although there are buffers: the loop must not sleep.
     [[nodiscard]] bool can_feed() const noexcept {
-        return starving_ && ((!(waiting_hands_.empty() && waiting_files_.empty()) && spare() > 0) ||
-                             (!waiting_rings_.empty() && spare() + with_kernel_ > 0));
+        return starving_ &&
+               ((!(waiting_hands_.empty() && waiting_files_.empty()) && spare() > 0) ||
+                (!waiting_rings_.empty() &&
+                 (with_kernel_ > 0 || (spare() > 0 && !slices_.scarce()))));
     }
     [[nodiscard]] bool starving() const noexcept { return starving_; }
     /// Once a turn, after the kernel was asked and edges were followed: whoever was fed before has
@@ -137,6 +162,10 @@ public:
 private:
     [[nodiscard]] int open_now() noexcept;
     void provide_window() noexcept;
+    void choose_form() noexcept;
+    void use_form();
+    void refill_otherwise() noexcept;
+    void take_back_window() noexcept;
     /// The kernel sees it at once: a store to memory that it reads at its next receive.
     void provide(std::uint32_t id) noexcept {
         io_uring_buf& entry = ring_->bufs[ring_tail_ & (window_ - 1)];
@@ -152,7 +181,8 @@ private:
     [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
     void give_back_otherwise(std::uint32_t id) noexcept;
     [[nodiscard]] std::uint32_t room_of(std::uint32_t id) const noexcept {
-        return id < options_.limit ? options_.size : options_.large_size;
+        if (id < options_.limit) return options_.size;
+        return slices_.holds(id) ? 0 : options_.large_size;  // of a slice nothing is known
     }
     [[nodiscard]] std::uint32_t spare() const noexcept {
         return free_count_ + (options_.limit - fresh_);
@@ -169,6 +199,9 @@ private:
     std::size_t ring_bytes_ = 0;
     std::uint16_t ring_tail_ = 0;
     std::uint32_t window_ = 0;  // how many the ring should have; 0: it takes none
+    // The same, for a buffer that is given back. 0 with bundles and slices: their window changes
+    // only when every answer has been dealt with.
+    std::uint32_t window_at_once_ = 0;
     std::uint32_t with_kernel_ = 0;
     std::uint32_t receive_limit_ = 0;
     std::uint32_t low_ = 0;  // fewer than this with the kernel: refill
@@ -183,7 +216,11 @@ private:
     std::vector<std::uint16_t> large_free_;
     std::uint32_t fresh_ = 0;
     std::uint32_t large_fresh_ = 0;
-    std::vector<segment> segments_;
+    std::unique_ptr<segment[]> segments_;
+    window_form form_ = window_form::whole;
+    kernel::receive_verdict verdict_;
+    std::unique_ptr<std::uint16_t[]> places_;  // of a buffer in the window, for bundles
+    buffer_slices slices_;
     bool registering_done_ = false;
     std::uint32_t fixed_first_ = 0;  // buffers that are registered: of the small from this one on
     std::uint32_t fixed_small_ = 0;

@@ -144,6 +144,12 @@ result<std::unique_ptr<core>> core::make(const core_options& options, std::strin
 result<std::unique_ptr<core>> core::make(const core_options& options, backend_choice choice,
                                          std::string* why) {
     RINGLET_CHECK(current_ == nullptr, "a second core on one thread");
+    if (options.buffers.bundles && options.buffers.incremental) {
+        if (why)
+            *why = "buffer_options::bundles and buffer_options::incremental are both set; take one "
+                   "of them";
+        return std::make_error_code(std::errc::invalid_argument);
+    }
     std::unique_ptr<core> made(new core(options, std::move(choice)));
     current_ = made.get();
     frame::use_lists();
@@ -165,6 +171,11 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
             made->bell_completion_.answer = bell;
             arm_bell(*made, made->bell_completion_, bell);
             made->direct_ = made->ring_->direct_slots() > 0;
+            // Now, so that describe() tells what the self-test found.
+            if (options.buffers.bundles || options.buffers.incremental) {
+                error = -made->buffers_->open();
+                reason = "no memory for the buffers that chunks() receives into";
+            }
         }
     } else {
         made->poller_ = kernel::poller::make(error);
@@ -211,7 +222,7 @@ std::string core::describe() const {
     std::string text = ring_->describe();
     if (const std::size_t bytes = buffers_->registered().bytes; bytes > 0)
         text += fmt::format(" registered-buffers={}K", bytes / 1024);
-    return text;
+    return text + buffers_->describe();
 }
 
 const registered_memory& core::register_buffers() noexcept {

@@ -72,6 +72,15 @@ int recv_chunk_op::attempt_beside_multishot(core& c) noexcept {
     return m.armed ? -EAGAIN : attempt();
 }
 
+namespace {
+[[gnu::noinline]] int nothing_came(buffer_pool& pool, descriptor& d, std::uint32_t buffer,
+                                   int answer) noexcept {
+    if (answer == -EAGAIN) d.readable = false;
+    pool.give_back(buffer);
+    return answer;
+}
+}  // namespace
+
 int recv_chunk_op::attempt_by_hand(core& c) noexcept {
     descriptor& d = *descriptor_;
     buffer_pool& pool = c.buffers();
@@ -82,17 +91,11 @@ int recv_chunk_op::attempt_by_hand(core& c) noexcept {
     }
     const std::uint32_t wanted = std::min(room.size, most_);
     const int got = recv_now(d, room.data, wanted);
-    if (got <= 0) [[unlikely]] return nothing_by_hand(c, room.id, got);
+    if (got <= 0) [[unlikely]] return nothing_came(pool, d, room.id, got);
     // After a short read the socket was empty; see recv_op.
     if (static_cast<std::uint32_t>(got) < wanted && d.trust_short) d.readable = false;
     many::learn(c, d, static_cast<std::uint32_t>(got));
     deliver(room.data, room.id);
-    return got;
-}
-
-int recv_chunk_op::nothing_by_hand(core& c, std::uint32_t buffer, int got) noexcept {
-    if (got == -EAGAIN) descriptor_->readable = false;
-    c.buffers().give_back(buffer);
     return got;
 }
 

@@ -8,6 +8,8 @@
 
 #include <core/user_data.hpp>
 #include <io/start.hpp>
+#include <kernel/abi.hpp>
+#include <kernel/fault.hpp>
 #include <kernel/ring.hpp>
 
 #include <algorithm>
@@ -47,21 +49,23 @@ void answer_waiter(core& c, completion& waiter, int value) noexcept {
     c.answer(waiter, value);
 }
 
-void queue(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t offset,
-           std::uint32_t size) noexcept {
-    multishot_recv& m = d.many;
-    buffer_pool& pool = c.buffers();
-    pool.of(buffer) = {.offset = offset, .size = size, .next = none};
+void append(buffer_pool& pool, multishot_recv& m, const piece& got) noexcept {
+    const auto offset = static_cast<std::uint32_t>(got.data - pool.data(got.buffer));
+    pool.of(got.buffer) = {.offset = offset, .size = got.size, .next = none};
     if (m.first == none) {
-        m.first = static_cast<std::uint16_t>(buffer);
+        m.first = static_cast<std::uint16_t>(got.buffer);
     } else {
-        pool.of(m.last).next = static_cast<std::uint16_t>(buffer);
+        pool.of(m.last).next = static_cast<std::uint16_t>(got.buffer);
     }
-    m.last = static_cast<std::uint16_t>(buffer);
-    if (++m.queued >= pool.options().hold && m.armed && !m.pausing) {
-        ++c.counters().pauses;
-        pause(c, d);
-    }
+    m.last = static_cast<std::uint16_t>(got.buffer);
+    ++m.queued;
+}
+
+void pause_if_enough(core& c, descriptor& d) noexcept {
+    const multishot_recv& m = d.many;
+    if (m.queued < c.buffers().options().hold || !m.armed || m.pausing) return;
+    ++c.counters().pauses;
+    pause(c, d);
 }
 
 void unqueue_first(buffer_pool& pool, multishot_recv& m) noexcept {
@@ -70,23 +74,34 @@ void unqueue_first(buffer_pool& pool, multishot_recv& m) noexcept {
     --m.queued;
 }
 
-/// Nobody waits for it, or somebody who wants it in another form.
-[[gnu::noinline]] void received_otherwise(core& c, descriptor& d, std::uint32_t buffer,
-                                          std::uint32_t size) noexcept {
-    queue(c, d, buffer, 0, size);
+inline void deliver(core& c, completion& waiter, piece got) noexcept {
+    static_cast<recv_chunk_op&>(waiter).deliver(got.data, got.buffer);
+    answer_waiter(c, waiter, static_cast<int>(got.size));
+}
+
+/// To whoever waits, from the queue.
+void deliver_first(core& c, descriptor& d) noexcept {
     completion* const waiter = waiter_of(d);
-    if (waiter == nullptr || !takes_bytes(*waiter)) return;  // a splice hears of it at the end
+    if (waiter == nullptr) return;
+    if (takes_chunks(*waiter)) return deliver(c, *waiter, take_first(c, d.many));
+    if (!takes_bytes(*waiter)) return;  // a splice hears of it at the end
     auto& op = *static_cast<recv_op*>(waiter);
     answer_waiter(c, op, copy_first(c, d.many, op.room().data(), op.room().size()));
 }
 
-inline void received(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t size) noexcept {
-    std::byte* const data = c.buffers().taken_by_kernel(buffer, size);
+/// Nobody waits for it, or somebody who wants it in another form.
+[[gnu::noinline]] void received_otherwise(core& c, descriptor& d, std::byte* data,
+                                          std::uint32_t size, std::uint32_t buffer) noexcept {
+    append(c.buffers(), d.many, {.data = data, .size = size, .buffer = buffer});
+    pause_if_enough(c, d);
+    deliver_first(c, d);
+}
+
+inline void received(core& c, descriptor& d, piece got) noexcept {
     completion* const waiter = waiter_of(d);
     if (waiter == nullptr || !takes_chunks(*waiter)) [[unlikely]]
-        return received_otherwise(c, d, buffer, size);
-    static_cast<recv_chunk_op*>(waiter)->deliver(data, buffer);
-    answer_waiter(c, *waiter, static_cast<int>(size));
+        return received_otherwise(c, d, got.data, got.size, got.buffer);
+    deliver(c, *waiter, got);
 }
 
 /// The multishot receive is over and somebody waits: by another multishot, or by the operation's
@@ -133,16 +148,22 @@ void go_on(core& c, descriptor& d, completion& waiter, bool no_buffer) noexcept 
     }
 }
 
+/// The buffer that an answer names, with what has been received into it.
+inline piece take_buffer(buffer_pool& pool, std::uint32_t buffer, std::uint32_t size) noexcept {
+    return {.data = pool.taken_by_kernel(buffer, size), .size = size, .buffer = buffer};
+}
+
 [[gnu::noinline]] void answered_otherwise(core& c, descriptor& d, int result,
                                           std::uint32_t flags) noexcept {
     if ((flags & IORING_CQE_F_BUFFER) != 0) {
-        const std::uint32_t buffer = flags >> IORING_CQE_BUFFER_SHIFT;
-        if (result > 0 && !d.many.retired) {
-            learn(c, d, static_cast<std::uint32_t>(result));
-            received(c, d, buffer, static_cast<std::uint32_t>(result));
+        const auto size = static_cast<std::uint32_t>(std::max(result, 0));
+        const piece got = take_buffer(c.buffers(), flags >> IORING_CQE_BUFFER_SHIFT, size);
+        if (size > 0 && !d.many.retired) {
+            received(c, d, got);
+            // After that: it may submit, and reap what has come since.
+            learn(c, d, size);
         } else {
-            static_cast<void>(c.buffers().taken_by_kernel(buffer, 0));
-            c.buffers().give_back(buffer);
+            c.buffers().give_back(got.buffer);
         }
     }
     if ((flags & IORING_CQE_F_MORE) == 0) ended(c, d, result);
@@ -155,7 +176,63 @@ void answered(core& c, ring_target& self, int result, std::uint32_t flags) noexc
     const auto size = static_cast<std::uint32_t>(result);
     if ((flags & usual) != usual || result <= 0 || m.retired || teaches(d, size)) [[unlikely]]
         return answered_otherwise(c, d, result, flags);
-    received(c, d, flags >> IORING_CQE_BUFFER_SHIFT, size);
+    received(c, d, take_buffer(c.buffers(), flags >> IORING_CQE_BUFFER_SHIFT, size));
+}
+
+/// The answer names the first buffer only. All are queued before anything is submitted, which might
+/// reap what has come after them.
+void queue_bundle(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t size) noexcept {
+    buffer_pool& pool = c.buffers();
+    for (std::uint32_t left = size; left > 0;) {
+        const auto [most, next] = pool.part_of_bundle(buffer);
+        const piece got = take_buffer(pool, buffer, std::min(left, most));
+        if (d.many.retired) {
+            pool.give_back(got.buffer);
+        } else {
+            append(pool, d.many, got);
+        }
+        left -= got.size;
+        buffer = next;
+    }
+    if (d.many.retired) return;
+    pause_if_enough(c, d);
+    deliver_first(c, d);
+    learn(c, d, size);
+}
+
+void bundle_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
+    const std::uint32_t buffer = flags >> IORING_CQE_BUFFER_SHIFT;
+    const auto size = static_cast<std::uint32_t>(result);
+    const bool several = (flags & IORING_CQE_F_BUFFER) != 0 && result > 0 &&
+                         size > c.buffers().part_of_bundle(buffer).most;
+    if (!several) return answered(c, self, result, flags);
+    descriptor& d = *static_cast<multishot_recv&>(self).owner;
+    queue_bundle(c, d, buffer, size);
+    if ((flags & IORING_CQE_F_MORE) == 0) ended(c, d, result);
+}
+
+/// Bytes had to be skipped: the stream ends here, since nothing that comes later may follow them.
+void lose(core& c, descriptor& d) noexcept {
+    d.many.end = -ENOBUFS;
+    pause(c, d);
+}
+
+void queue_slice(core& c, descriptor& d, std::uint32_t buffer, std::uint32_t size,
+                 bool goes_on) noexcept {
+    const buffer_pool::room room = c.buffers().slice_taken(buffer, size, goes_on);
+    if (room.data == nullptr) return lose(c, d);
+    if (d.many.retired || d.many.end != multishot_recv::open)
+        return c.buffers().give_back(room.id);
+    received(c, d, {.data = room.data, .size = size, .buffer = room.id});
+    learn(c, d, size);
+}
+
+void slice_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
+    descriptor& d = *static_cast<multishot_recv&>(self).owner;
+    if ((flags & IORING_CQE_F_BUFFER) != 0 && result > 0)
+        queue_slice(c, d, flags >> IORING_CQE_BUFFER_SHIFT, static_cast<std::uint32_t>(result),
+                    (flags & abi::cqe_buffer_more) != 0);
+    if ((flags & IORING_CQE_F_MORE) == 0) ended(c, d, result);
 }
 
 /// The descriptor is being closed.
@@ -167,20 +244,27 @@ void retire(core& c, ring_target& self) noexcept {
     pause(c, *m.owner);
 }
 
-constexpr completion_kind kind{.answered = answered, .retire = retire};
+/// By buffer_pool::window_form.
+constexpr completion_kind kinds[] = {{.answered = answered, .retire = retire},
+                                     {.answered = bundle_answered, .retire = retire},
+                                     {.answered = slice_answered, .retire = retire}};
 
 }  // namespace
 
 void arm(core& c, descriptor& d) noexcept {
     multishot_recv& m = d.many;
-    m.kind = &kind;
+    const buffer_pool::window_form form = c.buffers().form();
+    m.kind = &kinds[static_cast<unsigned>(form)];
     m.used = m.armed = true;
     m.pausing = false;
     ++c.in_flight;
     io_uring_sqe& sqe = c.ring()->take();
     io_uring_prep_recv_multishot(&sqe, d.fd, nullptr, 0, 0);
     sqe.flags |= IOSQE_BUFFER_SELECT | d.sqe_flags;
-    sqe.buf_group = kernel::ring::buffer_group;
+    // The kernel says ENOBUFS of a group that there is not (ENOENT if it is for a bundle).
+    const bool without = kernel::fault::injected("receive_buffers") != 0;
+    sqe.buf_group = without ? kernel::ring::buffer_group + 1 : kernel::ring::buffer_group;
+    if (form == buffer_pool::window_form::bundles && !without) kernel::ring::set_bundle(sqe);
     kernel::ring::set_receive_limit(sqe, c.buffers().receive_limit());
     io_uring_sqe_set_data64(&sqe, user_data(m, kernel::tag::many));
 }
@@ -203,7 +287,7 @@ void drop_queue(core& c, multishot_recv& m) noexcept {
 
 int copy_queue(core& c, descriptor& to, core& other, descriptor& from) noexcept {
     if (!from.many.used) return 0;
-    to.many.kind = &kind;
+    to.many.kind = &kinds[0];
     to.many.used = true;
     to.many.end = from.many.end;
     if (from.many.first == none) return 0;
@@ -218,7 +302,7 @@ int copy_queue(core& c, descriptor& to, core& other, descriptor& from) noexcept 
             return -ENOBUFS;
         }
         std::memcpy(room.data, old.data(id) + s.offset, s.size);
-        queue(c, to, room.id, 0, s.size);
+        append(c.buffers(), to.many, {.data = room.data, .size = s.size, .buffer = room.id});
     }
     return 0;
 }

@@ -4,6 +4,7 @@
 #include <ringlet/base/features.hpp>
 
 #include <kernel/abi.hpp>
+#include <kernel/receive_self_test.hpp>
 
 #include <liburing.h>
 
@@ -37,7 +38,6 @@ struct by_bit {
 };
 constexpr by_bit bits[] = {
     {"no-drop completion queue", IORING_FEAT_NODROP, "an overflow loses nothing (5.5)"},
-    {"receive bundles", abi::feature_bundle, "several buffers in one answer (6.10)"},
     {"minimum wait", abi::feature_min_timeout, "batches with a time limit (6.12)"},
     {"no iowait", abi::feature_no_iowait, "an idle ring is not shown as iowait (6.15)"},
 };
@@ -81,6 +81,10 @@ std::vector<kernel_feature> kernel_features() {
     }
     found.push_back({"provided buffer rings", has_provided_buffer_ring(ring),
                      "buffers picked when data comes (5.19)"});
+    found.push_back({"receive bundles", kernel::prove_bundles({}).good,
+                     "several buffers in one answer, in order (6.10)"});
+    found.push_back({"incremental buffers", kernel::prove_incremental({}).good,
+                     "many small messages in one buffer (6.12)"});
     for (const by_bit& f : bits)
         found.push_back({f.name, (ring.features & f.bit) != 0, f.purpose});
     io_uring_queue_exit(&ring);

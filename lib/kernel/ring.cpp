@@ -246,12 +246,13 @@ void ring::cancel(std::uint64_t user_data) noexcept {
     sqe.user_data = static_cast<std::uint64_t>(tag::nobody);
 }
 
-int ring::provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept {
+int ring::provide_buffers(io_uring_buf_ring* entries, unsigned count, bool incremental) noexcept {
     if (const int error = fault::injected("register_buf_ring"); error != 0) return -error;
     io_uring_buf_reg group{};
     group.ring_addr = reinterpret_cast<std::uint64_t>(entries);
     group.ring_entries = count;
     group.bgid = buffer_group;
+    if (incremental) abi::make_incremental(group);
     return io_uring_register_buf_ring(&ring_, &group, 0);
 }
 int ring::register_buffers(const iovec* memory, unsigned count) noexcept {
@@ -268,6 +269,10 @@ bool ring::takes_receive_limit() noexcept {
                set_receive_limit(sqe, 1);
            }) == -EBADF;
 }
+void ring::set_bundle(io_uring_sqe& sqe) noexcept {
+    sqe.ioprio = static_cast<std::uint16_t>(sqe.ioprio | abi::receive_bundle);
+}
+unsigned ring::setup_flags() const noexcept { return ring_.flags & (deferred | cooperative); }
 void ring::withdraw_buffers() noexcept { io_uring_unregister_buf_ring(&ring_, buffer_group); }
 
 std::string ring::describe() const {

@@ -66,10 +66,14 @@ public:
     template <class Take>
     unsigned reap(Take&& take) noexcept {
         unsigned count = 0;
-        if (!aside_.empty()) [[unlikely]] {
-            const std::vector<io_uring_cqe> first = std::exchange(aside_, {});
-            for (const io_uring_cqe& cqe : first) take(cqe.user_data, cqe.res, cqe.flags);
-            count += static_cast<unsigned>(first.size());
+        // One by one: `take` may reap in turn, which has to go on where this stands.
+        while (!aside_.empty()) [[unlikely]] {
+            const std::uint64_t user_data = aside_.front().user_data;
+            const std::int32_t res = aside_.front().res;
+            const std::uint32_t flags = aside_.front().flags;
+            aside_.erase(aside_.begin());
+            take(user_data, res, flags);
+            ++count;
         }
         const std::uint32_t tail = load_acquire(cq_tail_);
         for (std::uint32_t head = *cq_head_; static_cast<std::int32_t>(tail - head) > 0;
@@ -114,7 +118,9 @@ public:
     void cancel(std::uint64_t user_data) noexcept;
     /// Registers `count` entries (a power of two, page-aligned) as the group of buffers receives may
     /// pick from; 0 or -errno. EINVAL before Linux 5.19.
-    [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count) noexcept;
+    /// `incremental`: each is filled bit by bit; EINVAL before 6.12.
+    [[nodiscard]] int provide_buffers(io_uring_buf_ring* entries, unsigned count,
+                                      bool incremental) noexcept;
     void withdraw_buffers() noexcept;
     /// True when a multishot receive takes a limit (Linux 6.17): it ends by itself after so many
     /// bytes. Asks the kernel.
@@ -122,6 +128,8 @@ public:
     static void set_receive_limit(io_uring_sqe& sqe, std::uint32_t bytes) noexcept {
         sqe.file_index = bytes;  // optlen, which liburing 2.3 does not name, stands there
     }
+    /// A receive that answers once for several buffers (Linux 6.10).
+    static void set_bundle(io_uring_sqe& sqe) noexcept;
     static constexpr std::uint16_t buffer_group = 0;
     /// Pins memory for fixed operations, as buffers 0, 1...; 0 or -errno.
     [[nodiscard]] int register_buffers(const iovec* memory, unsigned count) noexcept;
@@ -142,6 +150,9 @@ public:
     static void prepare_install(io_uring_sqe& sqe, unsigned slot) noexcept;
     /// The descriptor by which other rings reach this one.
     [[nodiscard]] int fd() const noexcept { return ring_.ring_fd; }
+
+    /// With which it was set up: those that say when and by whom its completions are run.
+    [[nodiscard]] unsigned setup_flags() const noexcept;
 
     /// Called when a full submission queue cannot be submitted because the completion queue is
     /// full: it must reap.

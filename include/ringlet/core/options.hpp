@@ -49,6 +49,14 @@ struct buffer_options {
     /// 6.17 the kernel may give it as many as `window` more before it can be stopped).
     std::uint32_t hold = 4;
     receive_path receive = receive_path::automatic;
+    /// One answer of the ring for all buffers that a receive has filled (receive bundles, Linux
+    /// 6.10). Taken only where a self-test finds that the kernel keeps their order; what a core got
+    /// and why is in core::describe(). Off, since large buffers do as well (receiving.md).
+    bool bundles = false;
+    /// The ring fills its buffers bit by bit (Linux 6.12): many small messages share one, which
+    /// saves memory where streams keep chunks, and a chunk that is kept keeps its whole buffer from being
+    /// used again. After a self-test, like `bundles`, and never together with them.
+    bool incremental = false;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
     /// reads and writes of files by chunks) when the first of these is made: pinned, and counted
     /// against RLIMIT_MEMLOCK, of which a core takes a quarter at most. With less or none the same

@@ -48,7 +48,6 @@ private:
     [[nodiscard]] int attempt_by_hand(core& c) noexcept;
     // Out of line, so that the attempt of every edge needs no stack of its own.
     [[nodiscard, gnu::noinline]] int attempt_beside_multishot(core& c) noexcept;
-    [[nodiscard, gnu::noinline]] int nothing_by_hand(core& c, std::uint32_t buffer, int got) noexcept;
 
     descriptor* descriptor_;
     std::byte* data_ = nullptr;
