@@ -45,8 +45,9 @@ public:
     /// The bytes as they come, each time in a buffer of the core's pool:
     /// `while (auto chunk = co_await peer.chunks().next()) ...`. An idle stream holds no buffer.
     [[nodiscard]] chunk_sequence chunks() noexcept { return chunk_sequence(*socket_); }
-    /// The same, at most `most` (1 or more) bytes at a time: no more than that is received unasked,
-    /// except what had come before. Costs a system call for each chunk.
+    /// The same, at most `most` (1 or more) bytes at a time, each received when it is asked for. A
+    /// larger chunk comes only where the stream was read by chunks() before and the ring had
+    /// received it by then. Costs a system call for each chunk.
     [[nodiscard]] limited_chunk_sequence chunks(std::uint32_t most) noexcept {
         return {*socket_, most > 0 ? most : 1};
     }
