@@ -198,7 +198,18 @@ void buffer_pool::stop_providing() noexcept { providing_ = false; }
 
 void buffer_pool::refill() noexcept {
     if (form_ != window_form::whole) return refill_otherwise();
-    for (std::uint32_t id = 0; with_kernel_ < window_ && pop_free(id);) provide(id);
+    if (with_kernel_ == window_) return;
+    const std::uint32_t missing = window_ - with_kernel_;
+    const std::uint32_t used = std::min(missing, free_count_);
+    const std::uint32_t fresh = std::min(missing - used, options_.limit - fresh_);
+    writer window(*this);
+    // Those that were given back last first: they are in the cache.
+    const std::uint16_t* last = free_.get() + free_count_;
+    for (std::uint32_t i = 0; i < used; ++i) window.enter(*--last);
+    for (std::uint32_t i = 0; i < fresh; ++i) window.enter(fresh_ + i);
+    free_count_ -= used;
+    fresh_ += fresh;
+    publish(used + fresh);
 }
 
 void buffer_pool::refill_otherwise() noexcept {

@@ -166,14 +166,36 @@ private:
     void use_form();
     void refill_otherwise() noexcept;
     void take_back_window() noexcept;
-    /// The kernel sees it at once: a store to memory that it reads at its next receive.
+    /// Writes the entries at the window's end; publish() is to follow. With copies of what it needs,
+    /// which its stores might be taken to change.
+    class writer {
+    public:
+        explicit writer(const buffer_pool& p) noexcept
+            : entries_(p.ring_->bufs), mask_(p.window_ - 1), memory_(p.memory_),
+              size_(p.options_.size), place_(p.ring_tail_) {}
+        void enter(std::uint32_t id) noexcept {
+            io_uring_buf& entry = entries_[place_++ & mask_];
+            entry.addr = reinterpret_cast<std::uint64_t>(memory_ + std::size_t{id} * size_);
+            entry.len = size_;
+            entry.bid = static_cast<std::uint16_t>(id);
+        }
+
+    private:
+        io_uring_buf* entries_;
+        std::uint32_t mask_;
+        std::byte* memory_;
+        std::uint32_t size_;
+        std::uint16_t place_;
+    };
+    /// The kernel sees them at once: a store to memory that it reads at its next receive.
+    void publish(std::uint32_t count) noexcept {
+        ring_tail_ = static_cast<std::uint16_t>(ring_tail_ + count);
+        std::atomic_ref(ring_->tail).store(ring_tail_, std::memory_order_release);
+        with_kernel_ += count;
+    }
     void provide(std::uint32_t id) noexcept {
-        io_uring_buf& entry = ring_->bufs[ring_tail_ & (window_ - 1)];
-        entry.addr = reinterpret_cast<std::uint64_t>(memory_ + std::size_t{id} * options_.size);
-        entry.len = options_.size;
-        entry.bid = static_cast<std::uint16_t>(id);
-        std::atomic_ref(ring_->tail).store(++ring_tail_, std::memory_order_release);
-        ++with_kernel_;
+        writer(*this).enter(id);
+        publish(1);
     }
     [[nodiscard]] room take_otherwise(bool large) noexcept;
     void refill() noexcept;
