@@ -247,6 +247,41 @@ TEST_CASE("a stream may change between small and large messages at any time") {
     });
 }
 
+TEST_CASE("a stream that has filled a large buffer lets the others go first") {
+    int seen = 0;
+    const auto body = [&](core&) -> task<> {
+        auto busy = co_await net::half_connected();
+        auto quiet = co_await net::half_connected();
+        const std::string large(16384, 'x');
+        for (int i = 0; i < 16; ++i) {  // until it is known for large messages
+            CHECK(busy.client.send(large));
+            CHECK((co_await receive_chunks(busy.server, large.size())).size() == large.size());
+        }
+        if (!(*busy.server.socket()).bulk) co_return;
+        ++seen;
+        std::string order;
+        auto read = [&](tcp_stream& from, char who, std::size_t left) -> task<> {
+            while (left > 0) {
+                const auto got = co_await from.chunks().next();
+                if (!got) break;
+                order += who;
+                left -= std::min(left, got->size());
+            }
+        };
+        auto write = [&]() -> task<> {
+            co_await yield();
+            for (int i = 0; i < 3; ++i) CHECK(busy.client.send(large));
+            CHECK(quiet.client.send("?"));
+        };
+        co_await all_of(read(busy.server, 'b', 3 * large.size()), read(quiet.server, 'q', 1),
+                        write());
+        CHECK_MESSAGE(order.find('q') <= 1, order);
+        CHECK(std::count(order.begin(), order.end(), 'b') >= 3);
+    };
+    each_path(body, [](buffer_options& o) { o.size = o.large_size = 16384; });
+    CHECK(seen > 0);
+}
+
 TEST_CASE("a stream that is closed between two waits takes nothing with it") {
     each_path([](core& c) -> task<> {
         auto both = co_await net::half_connected();

@@ -410,7 +410,10 @@ void core::run_edges() {
         completion& c = *next;
         c.at = completion::phase::parked;
         const int value = c.kind->attempt(c);
-        if (value == -EAGAIN && c.ending == 0) continue;
+        if (value == -EAGAIN && c.ending == 0) {
+            if (ring_ != nullptr) c.kind->submit(*this, c);
+            continue;
+        }
         c.answer = value == -EAGAIN ? -ECANCELED : value;
         c.at = completion::phase::ready;
         c.unlink_if_linked();
@@ -533,13 +536,18 @@ void core::enter_kernel(bool may_sleep) {
     }
 }
 
+bool core::make_room_for_edges() noexcept {
+    try {
+        edges_.reserve(2 * descriptors_->open());
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+    return true;
+}
+
 int core::register_descriptor(descriptor& d) noexcept {
     if (d.registered) return 0;
-    try {
-        edges_.reserve(2 * descriptors_->open());  // a reader and a writer each
-    } catch (const std::bad_alloc&) {
-        return -ENOMEM;
-    }
+    if (!make_room_for_edges()) return -ENOMEM;
     const int error = poller_->add(d.fd, &d);
     ++stats_.registrations;
     d.registered = error == 0;

@@ -39,7 +39,12 @@ bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
         answer = attempt_beside_multishot(c);
         return answered_at_once(c);
     }
-    if (!d.many.armed && (limited() || !many::wanted(c, d))) return operation::start(c, context);
+    if (!d.many.armed && (limited() || !many::wanted(c, d))) {
+        const bool filled_a_buffer = d.bulk && d.readable && !limited();
+        const bool may_wait = c.ring() != nullptr || d.registered;
+        return filled_a_buffer && may_wait ? start_behind_others(c, context)
+                                           : operation::start(c, context);
+    }
     wait(c, context, phase::parked);
     if (limited()) {
         many::pause(c, d);
@@ -49,11 +54,33 @@ bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
     return true;
 }
 
+/// There may be more where the last chunk came from. The others first, for their sake and its own:
+/// what is received in a hurry comes in smaller pieces (a third more calls, 1.12 to 1.26 times the
+/// CPU where 256 KiB are on their way per connection).
+bool recv_chunk_op::start_behind_others(core& c, cancel_scope& context) noexcept {
+    wait(c, context, phase::parked);
+    if (c.ring() != nullptr) {
+        detail::kind_of<recv_chunk_op>::wait_on(c, *this);
+    } else {
+        c.queue_attempt(*this);
+    }
+    return true;
+}
+
 void recv_chunk_op::prepare(io_uring_sqe& sqe) noexcept {
     io_uring_prep_poll_add(&sqe, descriptor_->fd, POLLIN);
 }
 
 int recv_chunk_op::advance(int) noexcept { return attempt(); }
+
+/// The ring tells of data: not all who have some receive it now, but each in its turn, sends it on
+/// and gives the buffer to the next, still in the cache.
+bool recv_chunk_op::more(int ready, unsigned) noexcept {
+    core& c = here();
+    if (ready < 0 || ending != 0 || !c.make_room_for_edges()) return false;
+    c.queue_attempt(*this);
+    return true;
+}
 
 int recv_chunk_op::attempt() noexcept {
     if (!many::at_rest(descriptor_->many)) [[unlikely]] return attempt_beside_multishot(here());

@@ -150,10 +150,14 @@ struct kind_of {
         submit(c, op);
     }
 
+    static void wait_again(core& c, completion& waiting) noexcept {
+        wait_on(c, static_cast<Op&>(waiting));
+    }
+
     static constexpr kernel::tag tag =
         advances<Op> || has_more<Op> ? kernel::tag::many : kernel::tag::completion;
     static constexpr completion_kind table{
-        .cancel = cancel, .attempt = attempt, .answered = answered, .submit = submit};
+        .cancel = cancel, .attempt = attempt, .answered = answered, .submit = wait_again};
 };
 
 }  // namespace detail

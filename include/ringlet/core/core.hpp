@@ -156,7 +156,7 @@ public:
         return true;
     }
     /// epoll: the descriptor of `c` had an edge.
-    /// There is room for every edge: register_descriptor() made it.
+    /// There is room for every edge: register_descriptor() or make_room_for_edges() made it.
     void queue_attempt(completion& c) noexcept {
         c.at = completion::phase::edge;
         edges_.push_back(&c);
@@ -166,6 +166,8 @@ public:
     [[nodiscard]] bool has_edges() const noexcept { return edges_.size() > 0; }
     /// Takes back queue_attempt(): `c` is about to go.
     void forget_attempt(completion& c) noexcept { edges_.remove(&c); }
+    /// For a reader and a writer of each open descriptor; false when there is no memory.
+    [[nodiscard]] bool make_room_for_edges() noexcept;
     /// epoll: lets `d` be found by its edges, once for all; 0 or -errno.
     [[nodiscard]] int register_descriptor(descriptor& d) noexcept;
 

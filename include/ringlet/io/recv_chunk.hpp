@@ -30,6 +30,7 @@ public:
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
     [[nodiscard]] int advance(int ready) noexcept;
+    [[nodiscard]] bool more(int ready, unsigned flags) noexcept;
     [[nodiscard]] result<chunk> finish(int answer) noexcept {
         if (answer > 0) [[likely]]
             return chunk(data_, static_cast<std::uint32_t>(answer), buffer_);
@@ -45,6 +46,7 @@ public:
     }
 
 private:
+    [[nodiscard]] bool start_behind_others(core& c, cancel_scope& context) noexcept;
     [[nodiscard]] int attempt_by_hand(core& c) noexcept;
     // Out of line, so that the attempt of every edge needs no stack of its own.
     [[nodiscard, gnu::noinline]] int attempt_beside_multishot(core& c) noexcept;
