@@ -411,7 +411,8 @@ void core::run_edges() {
         c.at = completion::phase::parked;
         const int value = c.kind->attempt(c);
         if (value == -EAGAIN && c.ending == 0) {
-            if (ring_ != nullptr) c.kind->submit(*this, c);
+            const bool queued_again = c.at == completion::phase::edge;
+            if (ring_ != nullptr && !queued_again) c.kind->submit(*this, c);
             continue;
         }
         c.answer = value == -EAGAIN ? -ECANCELED : value;

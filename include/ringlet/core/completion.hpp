@@ -48,7 +48,7 @@ struct completion : ready_node, ring_target {
         idle,     ///< not started
         ring,     ///< the kernel has it (io_uring) and may write to its memory
         parked,   ///< waits for an edge (epoll), a timer or another task
-        edge,     ///< epoll saw an edge; to be attempted when its turn comes
+        edge,     ///< may find something now; to be attempted when its turn comes
         ready,    ///< answered; its waiter will be resumed
     };
 

@@ -155,8 +155,8 @@ public:
         --inline_left_;
         return true;
     }
-    /// epoll: the descriptor of `c` had an edge.
-    /// There is room for every edge: register_descriptor() or make_room_for_edges() made it.
+    /// The descriptor of `c` had an edge (epoll) or may have more to give. There is room for every
+    /// edge: register_descriptor() or make_room_for_edges() made it.
     void queue_attempt(completion& c) noexcept {
         c.at = completion::phase::edge;
         edges_.push_back(&c);
