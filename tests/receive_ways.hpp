@@ -52,8 +52,7 @@ void each_core_way(Body body, Change change) {
                 if (!got_what_was_asked(c)) MESSAGE(w.name, " on this kernel: ", c.describe());
                 block_on(c, body(c));
                 auto settle = [&]() -> task<> {
-                    for (int i = 0; i < 1000 && c.in_flight > 0; ++i)
-                        std::ignore = co_await sleep_for(1ms);
+                    while (c.in_flight > 0) co_await yield();
                 };
                 block_on(c, settle());
                 CHECK(c.in_flight == 0);

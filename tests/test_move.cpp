@@ -122,10 +122,10 @@ task<> in_sessions(std::atomic<unsigned>& ended, Body& body) {
     co_await with_scope([&](scope& s) -> task<> {
         sessions[core_index()] = &s;
         while (sessions[0].load() == nullptr || sessions[1].load() == nullptr)
-            std::ignore = co_await sleep_for(1ms);
+            co_await yield();
         co_await body();
         ++ended;
-        while (ended.load() < cores || living.load() > 0) std::ignore = co_await sleep_for(1ms);
+        while (ended.load() < cores || living.load() > 0) co_await yield();
     });
     sessions[core_index()] = nullptr;
 }
@@ -198,7 +198,7 @@ TEST_CASE("what was received and not taken goes with it, the end too") {
                     CHECK(co_await std::move(work));
                     CHECK(!both.server);
                 }
-                while (arrived_bytes.load() < 0) std::ignore = co_await sleep_for(1ms);
+                while (arrived_bytes.load() < 0) co_await yield();
             };
             co_await in_sessions(ended, body);
         });
@@ -228,10 +228,10 @@ TEST_CASE("a move that fails leaves the stream whole where it is; one to its own
                         if (got) kept.push_back(std::move(*got));
                     }
                     held = true;
-                    while (!tried.load()) std::ignore = co_await sleep_for(1ms);
+                    while (!tried.load()) co_await yield();
                     co_return;
                 }
-                while (!held.load()) std::ignore = co_await sleep_for(1ms);
+                while (!held.load()) co_await yield();
                 on_ring = here().ring() != nullptr;
                 auto both = co_await net::half_connected();
                 CHECK(both.client.send("a"));
