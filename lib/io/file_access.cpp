@@ -27,6 +27,15 @@ int fixed_index(const std::byte* data, std::size_t size) noexcept {
     return index;
 }
 
+void prepare(io_uring_sqe& sqe, io_uring_op plain, io_uring_op fixed, int fd,
+             const std::byte* data, std::size_t size, std::uint64_t offset) noexcept {
+    const int index = fixed_index(data, size);
+    io_uring_prep_rw(index < 0 ? plain : fixed, &sqe, fd, data,
+                     static_cast<unsigned>(capped(size)), offset);
+    if (index >= 0) sqe.buf_index = static_cast<std::uint16_t>(index);
+    if (size > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+}
+
 }  // namespace
 
 /// It has been opened O_NONBLOCK for the sake of FIFOs, which the ring takes as "fail rather than
@@ -42,24 +51,12 @@ int make_ready(descriptor& d) noexcept {
 
 void prepare_read(io_uring_sqe& sqe, int fd, std::byte* room, std::size_t size,
                   std::uint64_t offset) noexcept {
-    const auto length = static_cast<unsigned>(capped(size));
-    if (const int fixed = fixed_index(room, size); fixed < 0) {
-        io_uring_prep_read(&sqe, fd, room, length, offset);
-    } else {
-        io_uring_prep_read_fixed(&sqe, fd, room, length, offset, fixed);
-    }
-    if (size > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+    prepare(sqe, IORING_OP_READ, IORING_OP_READ_FIXED, fd, room, size, offset);
 }
 
 void prepare_write(io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t size,
                    std::uint64_t offset) noexcept {
-    const auto length = static_cast<unsigned>(capped(size));
-    if (const int fixed = fixed_index(data, size); fixed < 0) {
-        io_uring_prep_write(&sqe, fd, data, length, offset);
-    } else {
-        io_uring_prep_write_fixed(&sqe, fd, data, length, offset, fixed);
-    }
-    if (size > copied_at_once) io_uring_sqe_set_flags(&sqe, IOSQE_ASYNC);
+    prepare(sqe, IORING_OP_WRITE, IORING_OP_WRITE_FIXED, fd, data, size, offset);
 }
 
 int read_cached(int fd, std::byte* room, std::size_t size, std::uint64_t offset,

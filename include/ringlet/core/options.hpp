@@ -54,7 +54,7 @@ struct buffer_options {
     /// and why is in core::describe(). Off, since large buffers do as well (receiving.md).
     bool bundles = false;
     /// The ring fills its buffers bit by bit (Linux 6.12): many small messages share one, which
-    /// saves memory where streams keep chunks, and a chunk that is kept keeps its whole buffer from being
+    /// saves memory where streams keep chunks; one that is kept keeps its whole buffer from being
     /// used again. After a self-test, like `bundles`, and never together with them.
     bool incremental = false;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
