@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -20,7 +21,6 @@
 #include <span>
 #include <string>
 #include <utility>
-#include <vector>
 
 namespace {
 
@@ -37,6 +37,8 @@ struct settings {
 };
 
 constexpr std::size_t own_buffer_size = 64 * 1024;
+
+alignas(source_block_alignment) std::array<unsigned char, source_block_size> block;
 
 ringlet::task<> echo_chunks(ringlet::tcp_stream peer) {
     while (auto chunk = co_await peer.chunks().next())
@@ -64,29 +66,26 @@ ringlet::task<> take(ringlet::tcp_stream peer) {
     static_cast<void>(co_await peer.send_all(answer));
 }
 
-/// Sends the block without end. It is shared by all sessions.
-ringlet::task<> give(ringlet::tcp_stream peer, const std::vector<unsigned char>* block) {
+/// Sends the block without end.
+ringlet::task<> give(ringlet::tcp_stream peer) {
     while (true) {
-        auto sent = co_await peer.send_all(std::as_bytes(std::span(*block)));
+        auto sent = co_await peer.send_all(std::as_bytes(std::span(block)));
         if (!sent) co_return;
     }
 }
 
-ringlet::task<> session_of(const settings& set, ringlet::tcp_stream peer,
-                           const std::vector<unsigned char>& block) {
+ringlet::task<> session_of(const settings& set, ringlet::tcp_stream peer) {
     if (set.mode == sink) return take(std::move(peer));
-    if (set.mode == source) return give(std::move(peer), &block);
+    if (set.mode == source) return give(std::move(peer));
     if (set.own_buffer) return echo_own_buffer(std::move(peer));
     if (set.guarded) return echo_guarded(std::move(peer));
     return echo_chunks(std::move(peer));
 }
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
-    std::vector<unsigned char> block(source_block_size);
-    fill_source_block(block.data());
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
         while (auto peer = co_await door.next())
-            sessions.start(session_of(set, std::move(*peer), block));
+            sessions.start(session_of(set, std::move(*peer)));
     });
 }
 
@@ -142,6 +141,7 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
+    fill_source_block(block.data());
     return ringlet::run(set.run, [&]() -> ringlet::task<> {
         auto door = ringlet::tcp_listener::bind(set.listen);
         if (!door) {

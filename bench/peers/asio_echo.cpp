@@ -8,6 +8,7 @@
 #include <asio.hpp>
 #include <asio/experimental/as_tuple.hpp>
 
+#include <array>
 #include <memory>
 #include <string_view>
 #include <utility>
@@ -19,7 +20,7 @@ using asio::ip::tcp;
 using quiet = asio::experimental::as_tuple_t<asio::use_awaitable_t<>>;
 using stream = quiet::as_default_on_t<tcp::socket>;
 
-std::vector<unsigned char> block(source_block_size);
+alignas(source_block_alignment) std::array<unsigned char, source_block_size> block;
 
 // --- coroutines
 // -----------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ struct connection {
 static struct peer_options options;
 static struct event_base* base;
 static char room[peer_buffer_size] __attribute__((aligned(4096)));
-static unsigned char block[source_block_size];
+static _Alignas(source_block_alignment) unsigned char block[source_block_size];
 
 // --- plain
 // ----------------------------------------------------------------------------------------

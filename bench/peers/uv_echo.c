@@ -17,7 +17,7 @@ struct connection {
 
 static struct peer_options options;
 static char room[peer_buffer_size] __attribute__((aligned(4096)));
-static unsigned char block[source_block_size];
+static _Alignas(source_block_alignment) unsigned char block[source_block_size];
 
 static void on_read(uv_stream_t* stream, ssize_t got, const uv_buf_t* buffer);
 
