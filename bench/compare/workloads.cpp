@@ -24,7 +24,7 @@ std::string size_name(std::uint64_t bytes) {
 /// The matrix of echoes; the cells that the shorter levels take are named below.
 void add_echoes(std::vector<workload>& all) {
     for (const unsigned pipeline : {1U, 16U})
-        for (const unsigned connections : {1U, 8U, 64U, 512U, 4096U})
+        for (const unsigned connections : {1U, 8U, 16U, 64U, 512U, 4096U})
             for (const std::uint64_t size : {64U, 1024U, 16384U, 65536U}) {
                 if (connections * size * pipeline > most_in_flight) continue;
                 workload w{.name = fmt::format("{}/{}x{}", pipeline == 1 ? "echo" : "pipe16",
