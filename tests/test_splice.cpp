@@ -6,6 +6,7 @@
 #include <core/buffer_pool.hpp>
 #include <core/pipe_pool.hpp>
 #include <kernel/fault.hpp>
+#include <kernel/ring.hpp>
 
 #include <array>
 #include <cerrno>
@@ -228,6 +229,26 @@ TEST_CASE("what chunks() has left comes first") {
         } else {
             CHECK(*got == 4);
         }
+    });
+}
+
+TEST_CASE("an end that is told together with bytes does not come before them") {
+    each_core([](core& c) -> task<> {
+        if (c.ring() == nullptr) co_return;  // only the ring receives before it is asked
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("head"));
+        CHECK((co_await both.server.chunks().next()).has_value());
+        // The multishot receive stays armed; the kernel answers, and the core has not looked yet.
+        CHECK(both.client.send("tail"));
+        CHECK(::shutdown(both.client.fd(), SHUT_WR) == 0);
+        c.ring()->enter(0, 0, 0);
+        splice_pipe through;
+        const auto early = co_await both.server.splice_to(through);
+        CHECK(early.error() == std::errc::device_or_resource_busy);
+        const auto tail = co_await both.server.chunks().next();
+        REQUIRE(tail.has_value());
+        CHECK(tail->text() == "tail");
+        CHECK((co_await both.server.splice_to(through)).error() == errc::end_of_stream);
     });
 }
 

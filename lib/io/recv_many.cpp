@@ -141,7 +141,8 @@ void go_on(core& c, descriptor& d, completion& waiter, bool no_buffer) noexcept 
     }
     completion* const waiter = waiter_of(d);
     if (waiter == nullptr) return;
-    if (m.end != multishot_recv::open) {
+    // Bytes that are still queued come before the end: who cannot take them in his form is told so.
+    if (m.end != multishot_recv::open && m.first == none) {
         answer_waiter(c, *waiter, m.end);
     } else {
         go_on(c, d, *waiter, result == -ENOBUFS);
