@@ -20,6 +20,12 @@ void chunk::give_back() noexcept {
     size_ = 0;
 }
 
+namespace {
+/// What a stream of large messages may do in one go before the others have their turn: a chunk more
+/// received and sent on. With none, 16 x 64 KiB x 16 costs 1.13 to 1.58 times C, with one 0.98 to 1.12.
+constexpr unsigned one_chunk_more = 2;
+}  // namespace
+
 /// Armed all the time: most waits cost no submission, and cancelling one costs nothing.
 inline recv_chunk_op::start_by recv_chunk_op::usual_start(core& c) const noexcept {
     const descriptor& d = *descriptor_;
@@ -42,8 +48,9 @@ bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
     if (!d.many.armed && (limited() || !many::wanted(c, d))) {
         const bool filled_a_buffer = d.bulk && d.readable && !limited();
         const bool may_wait = c.ring() != nullptr || d.registered;
-        return filled_a_buffer && may_wait ? start_behind_others(c, context)
-                                           : operation::start(c, context);
+        return filled_a_buffer && may_wait && c.spent() > one_chunk_more
+                   ? start_behind_others(c, context)
+                   : operation::start(c, context);
     }
     wait(c, context, phase::parked);
     if (limited()) {
@@ -54,7 +61,7 @@ bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {
     return true;
 }
 
-/// There may be more where the last chunk came from. The others first, for their sake and its own:
+/// There may be more where the last chunks came from. The others first, for their sake and its own:
 /// what is received in a hurry comes in smaller pieces (a third more calls, 1.12 to 1.26 times the
 /// CPU where 256 KiB are on their way per connection).
 bool recv_chunk_op::start_behind_others(core& c, cancel_scope& context) noexcept {

@@ -155,6 +155,8 @@ public:
         --inline_left_;
         return true;
     }
+    /// How often it has done so since it was resumed.
+    [[nodiscard]] unsigned spent() const noexcept { return options_.inline_budget - inline_left_; }
     /// The descriptor of `c` had an edge (epoll) or may have more to give. There is room for every
     /// edge: register_descriptor() or make_room_for_edges() made it.
     void queue_attempt(completion& c) noexcept {
