@@ -32,6 +32,23 @@ private:
     fs::path path_;
 };
 
+/// Sends a descriptor along with one byte.
+bool send_with_descriptor(int to, char byte) {
+    iovec part{.iov_base = &byte, .iov_len = 1};
+    alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
+    msghdr message{};
+    message.msg_iov = &part;
+    message.msg_iovlen = 1;
+    message.msg_control = room;
+    message.msg_controllen = sizeof room;
+    cmsghdr* const along = CMSG_FIRSTHDR(&message);
+    along->cmsg_level = SOL_SOCKET;
+    along->cmsg_type = SCM_RIGHTS;
+    along->cmsg_len = CMSG_LEN(sizeof(int));
+    std::memcpy(CMSG_DATA(along), &to, sizeof to);
+    return ::sendmsg(to, &message, MSG_NOSIGNAL) == 1;
+}
+
 task<> exchange(tcp_listener& door, const address& where) {
     auto [connected, accepted] = co_await all_of(tcp_stream::connect(where), door.next());
     REQUIRE(connected.has_value());
@@ -205,4 +222,35 @@ TEST_CASE("all cores of a program listen on one Unix-domain socket") {
         CHECK(served == 20);
         CHECK(!fs::exists(here.socket()));
     }
+}
+
+TEST_CASE("what follows a byte that a descriptor was sent along with is received as well") {
+    flavours::each_task([](core&) -> task<> {
+        folder here;
+        const auto where = address::parse("unix:" + here.socket()).value();
+        auto door = tcp_listener::bind(where).value();
+        const net::plain_client client(where);
+        REQUIRE(client.connected());
+        auto server = (co_await door.next()).value();
+        const auto read = [&]() -> task<std::string> {
+            std::string all;
+            std::array<std::byte, 64> room;
+            while (all.size() < 6) {
+                const auto got = co_await server.recv(room).within(std::chrono::seconds(10));
+                if (!got) break;
+                all += net::text_of(std::span(room).first(*got));
+            }
+            co_return all;
+        };
+        const auto write = [&]() -> task<> {
+            co_await yield();
+            co_await yield();
+            // Both before the other side looks: one edge tells of them.
+            CHECK(send_with_descriptor(client.fd(), 'A'));
+            CHECK(client.send("BBBBB"));
+        };
+        const auto [all, written] = co_await all_of(read(), write());
+        static_cast<void>(written);
+        CHECK(all == "ABBBBB");
+    });
 }

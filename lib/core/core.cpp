@@ -17,6 +17,7 @@
 
 #include <fmt/format.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <bit>
@@ -552,6 +553,11 @@ int core::register_descriptor(descriptor& d) noexcept {
     const int error = poller_->add(d.fd, &d);
     ++stats_.registrations;
     d.registered = error == 0;
+    // A receive from a Unix-domain stream ends where descriptors were sent along (unix(7)): a short
+    // one says nothing of what is behind, and its edge has been.
+    int domain = 0;
+    if (sys::get_option(d.fd, SOL_SOCKET, SO_DOMAIN, domain) == 0 && domain == AF_UNIX)
+        d.trust_short = false;
     return error;
 }
 
