@@ -71,6 +71,15 @@ task<bool> carries_bytes() {
     co_return sent && got && *got == 4;
 }
 
+task<bool> receives(tcp_stream& from) {
+    std::array<std::byte, 16> room{};
+    co_return (co_await from.recv(room).within(std::chrono::seconds(5))).value_or(0) == 4;
+}
+task<bool> sends_later(tcp_stream& to) {
+    co_await sleep_for(std::chrono::milliseconds(5));
+    co_return (co_await to.send_all("late")).has_value();
+}
+
 /// The backend a core got, whether it works, and why it is not io_uring.
 std::string outcome(backend wanted) {
     core_options options;
@@ -124,6 +133,30 @@ TEST_CASE("without io_uring_register the ring still works") {
         return refuse(SYS_io_uring_register, EPERM) ? outcome(backend::automatic) : "no filter";
     });
     CHECK(said == "io_uring works: ");
+}
+
+TEST_CASE("without epoll_pwait2 the waits with a time limit still hear of data and of the time") {
+    for (const int error : {ENOSYS, EPERM}) {
+        INFO("epoll_pwait2 refused with ", error);
+        const std::string said = in_child([&]() -> std::string {
+            if (!refuse(SYS_epoll_pwait2, error)) return "no filter";
+            core_options options;
+            options.backend = backend::epoll;
+            auto core = core::make(options, nullptr);
+            if (!core) return "no core";
+            const auto body = [](ringlet::core& c) -> task<std::string> {
+                auto both = co_await flavours::connected();
+                const auto turns = c.stats().turns;
+                co_await sleep_for(std::chrono::milliseconds(20));
+                const bool spun = c.stats().turns - turns > 20;
+                const auto [got, sent] =
+                    co_await all_of(receives(both.server), sends_later(both.client));
+                co_return got && sent && !spun ? "works" : "fails";
+            };
+            return block_on(**core, body(**core));
+        });
+        CHECK(said == "works");
+    }
 }
 
 TEST_CASE("a program that insists on io_uring gets an error that explains, never epoll") {

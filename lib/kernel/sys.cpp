@@ -25,6 +25,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
@@ -235,19 +236,26 @@ int epoll_remove(int epoll, int fd) noexcept {
     epoll_event event{};
     return checked(::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event));
 }
+namespace {
+constinit std::atomic<bool> has_epoll_pwait2 = true;
+}  // namespace
+
 int epoll_wait(int epoll, epoll_event* events, int room, std::int64_t timeout_ns) noexcept {
     int answer = 0;
     if (timeout_ns <= 0) {
         answer = static_cast<int>(hot::epoll_wait(epoll, events, room, timeout_ns < 0 ? -1 : 0));
-    } else {
+    } else if (has_epoll_pwait2.load(std::memory_order_relaxed)) {
         // Called by number: glibc wraps it from 2.35 on only.
         timespec limit{.tv_sec = timeout_ns / 1'000'000'000, .tv_nsec = timeout_ns % 1'000'000'000};
         answer = checked(::syscall(SYS_epoll_pwait2, epoll, events, room, &limit, nullptr, 0));
-        if (answer == -ENOSYS) {  // before Linux 5.11: whole milliseconds, never early
-            const std::int64_t ms = (timeout_ns + 999'999) / 1'000'000;
-            const int limit_ms = ms > 60'000 ? 60'000 : static_cast<int>(ms);
-            answer = static_cast<int>(hot::epoll_wait(epoll, events, room, limit_ms));
+        if (answer < 0 && answer != -EINTR) {  // before Linux 5.11, or a filter's answer
+            has_epoll_pwait2.store(false, std::memory_order_relaxed);
+            return epoll_wait(epoll, events, room, timeout_ns);
         }
+    } else {  // whole milliseconds, never early
+        const std::int64_t ms = (timeout_ns + 999'999) / 1'000'000;
+        const int limit_ms = ms > 60'000 ? 60'000 : static_cast<int>(ms);
+        answer = static_cast<int>(hot::epoll_wait(epoll, events, room, limit_ms));
     }
     return answer == -EINTR ? 0 : answer;
 }
