@@ -5,11 +5,15 @@
 // for n = 1, 2, ... until the scenario passes untouched. Whatever fails, the scenario ends, with an
 // error or without, and nothing is left behind.
 
-#include "flavours.hpp"
+#include "net_helpers.hpp"
 
 #include <ringlet/base/frame.hpp>
 
 #include <kernel/fault.hpp>
+#include <kernel/ring.hpp>
+
+#include <fcntl.h>
+#include <unistd.h>
 
 #include <cerrno>
 #include <cstdlib>
@@ -129,6 +133,75 @@ TEST_CASE("any system call may fail with any errno and nothing hangs, leaks or c
             if (c.backend() == backend::epoll) reached += sweep(c, "accept", error);
         }
         CHECK(reached >= 20);
+    });
+}
+
+TEST_CASE("connections that fail one after the other cost a pause, not the ones that come after them") {
+    manual_clock clock;
+    flavours::each(
+        [&](core& c) {
+            if (c.ring() != nullptr) return;  // no error can be made up of a multishot's answers
+            static thread_local int left;
+            left = 40;
+            const auto body = [&]() -> task<bool> {
+                auto door =
+                    tcp_listener::bind("127.0.0.1:0", listen_options{.on_absorbed = [](auto&) {}});
+                bool served = false;
+                const auto serve = [&]() -> task<> { served = (co_await door->next()).has_value(); };
+                co_await with_scope([&](scope& s) -> task<> {
+                    s.start(serve());
+                    co_await yield();
+                    kernel::fault::hook = [](const char* asked) noexcept {
+                        const bool fails = left > 0 && std::strcmp(asked, "accept") == 0;
+                        return fails && left-- > 0 ? ECONNABORTED : 0;
+                    };
+                    const net::plain_client client(door->local_name());  // one edge
+                    co_return;
+                });
+                kernel::fault::hook = nullptr;
+                co_return served;
+            };
+            CHECK(block_on(c, body()));
+            CHECK(left == 0);
+            CHECK(c.stats().accept_backoffs > 0);
+            CHECK(c.stats().accept_backoffs < 10);
+        },
+        [&](core_options& o) { o.clock = &clock; });
+}
+
+TEST_CASE("a file that the ring has closed with an error is not closed again") {
+    flavours::each([](core& c) {
+        if (c.ring() == nullptr || c.direct()) return;
+        const auto body = [&]() -> task<> {
+            const int number = ::dup(2);  // the lowest that is free
+            ::close(number);
+            auto opened = co_await file::open("/dev/null");
+            REQUIRE(opened.has_value());
+            int other = -1;
+            const auto close = [&]() -> task<> {
+                CHECK(!(co_await opened->close()).has_value());
+            };
+            scope* all = nullptr;
+            const auto meanwhile = [&]() -> task<> {
+                all->cancel();
+                planned = fault{"cqe of several", 1, EIO};
+                kernel::fault::hook = fail_planned;
+                c.ring()->enter(0, 0, 0);
+                other = ::dup(2);  // takes the number that is free now
+                co_return;
+            };
+            co_await with_scope([&](scope& s) -> task<> {
+                all = &s;
+                s.start(close());
+                s.start(meanwhile());
+                co_return;
+            });
+            kernel::fault::hook = nullptr;
+            CHECK(other == number);
+            CHECK(::fcntl(other, F_GETFD) >= 0);
+            ::close(other);
+        };
+        block_on(c, body());
     });
 }
 

@@ -434,7 +434,10 @@ void core::reap_ring() noexcept {
                 --in_flight;
                 answer(static_cast<completion&>(*target), res);
                 break;
-            case kernel::tag::many: target->kind->answered(*this, *target, res, flags); break;
+            case kernel::tag::many:
+                if (const int error = kernel::fault::injected("cqe of several")) res = -error;
+                target->kind->answered(*this, *target, res, flags);
+                break;
             case kernel::tag::nobody: break;
             case kernel::tag::call: break;
         }

@@ -72,14 +72,21 @@ result<file_status> file::try_stat() const noexcept {
 int close_file_op::give_up() noexcept { return descriptor_.release(); }
 
 void close_file_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_close(&sqe, open_); }
-int close_file_op::attempt() noexcept { return sys::close_file(std::exchange(open_, -1)); }
+int close_file_op::attempt() noexcept {
+    closed_ = sys::close_file(std::exchange(open_, -1));
+    return closed_;
+}
+/// An error does not mean that the number is still ours: another file may have it by now (close(2)).
+bool close_file_op::more(int value, unsigned) noexcept {
+    if (value == -ECANCELED) return false;
+    open_ = -1;
+    closed_ = value;
+    return false;
+}
 
 result<void> close_file_op::finish(int) noexcept {
     // Cancelled, or refused by the pool, before anybody had begun: it is closed all the same.
-    int closed = completion::answer;
-    const bool by_ring =
-        here().ring() != nullptr && closed != -ECANCELED && closed > answer::own_base;
-    if (!by_ring && open_ >= 0) closed = attempt();
+    const int closed = open_ >= 0 ? attempt() : closed_;
     if (closed < 0) return answer::to_error(closed);
     return {};
 }

@@ -68,13 +68,15 @@ public:
     }
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] bool more(int value, unsigned flags) noexcept;
     [[nodiscard]] result<void> finish(int answer) noexcept;
 
 private:
     [[nodiscard]] int give_up() noexcept;
 
     owned_descriptor descriptor_;
-    int open_ = -1;
+    int open_ = -1;   ///< the number, until it is closed
+    int closed_ = 0;  ///< close(2)'s answer
     blocking_job job_;
 };
 
