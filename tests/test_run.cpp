@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
-#include "flavours.hpp"
+#include "net_helpers.hpp"
 
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,6 +10,8 @@
 #include <atomic>
 #include <csignal>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -123,6 +125,139 @@ TEST_CASE("one accepting core deals connections out in turn") {
         CHECK(total == connections);
         for (const auto& count : served) CHECK(count == connections / 3);
     });
+}
+
+namespace {
+/// Where nobody listens at the moment.
+std::string free_address() {
+    auto core = core::make({}).value();
+    return block_on(*core, []() -> task<std::string> {
+        co_return tcp_listener::bind("127.0.0.1:0").value().local_name().to_string();
+    }());
+}
+std::size_t open_files() {
+    const auto all = std::filesystem::directory_iterator("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+}  // namespace
+
+TEST_CASE("one accepting core takes no more than there is room for, and a full core stops no other") {
+    each_backend([](run_options& options) {
+        options.cores = 2;
+        options.accept = run_options::accept_mode::one_core;
+        constexpr unsigned limit = 4;
+        constexpr std::size_t clients = 60;
+        std::array<std::atomic<std::size_t>, 2> served{};
+        std::array<std::atomic<unsigned>, 2> turns{};
+        std::atomic<unsigned> listening = 0;
+        std::array<std::atomic<bool>, 2> takes{};
+        std::size_t most_open = 0;
+        std::size_t without_core_0 = 0;
+        CHECK(run(options, [&]() -> task<> {
+                  const unsigned me = core_index();
+                  listen_options few;
+                  few.ready_limit = limit;
+                  auto door = tcp_listener::bind("127.0.0.1:0", few).value();
+                  ++listening;
+                  while (listening < 2) co_await yield();
+                  std::vector<net::plain_client> all;
+                  std::vector<tcp_stream> kept;
+                  const auto serve = [&]() -> task<> {
+                      while (auto peer = co_await door.next()) {
+                          kept.push_back(std::move(*peer));
+                          ++served[me];
+                          while (!takes[me]) {
+                              ++turns[me];
+                              co_await yield();
+                          }
+                          ++turns[me];
+                      }
+                  };
+                  const auto some_turns = [&]() -> task<> {
+                      const std::array<unsigned, 2> then{turns[0], turns[1]};
+                      while (turns[0] - then[0] < 4 || turns[1] - then[1] < 4) co_await yield();
+                  };
+                  // Waits for what may never come if something is wrong: then it is seen below.
+                  const auto until = [&](std::size_t count) -> task<> {
+                      for (int i = 0; i < 200'000 && served[0] + served[1] < count; ++i)
+                          co_await yield();
+                  };
+                  const auto load = [&]() -> task<> {
+                      all.emplace_back(door.local_name());
+                      all.emplace_back(door.local_name());
+                      co_await until(2);  // each core has one, and takes no more
+                      const std::size_t before = open_files();
+                      for (std::size_t i = 0; i < clients; ++i) {
+                          all.emplace_back(door.local_name());
+                          co_await some_turns();
+                      }
+                      most_open = open_files() - before - clients;
+                      takes[1] = true;
+                      co_await until(2 + clients - limit);
+                      without_core_0 = served[1];
+                      takes[0] = true;
+                      co_await until(2 + clients);
+                      stop();
+                  };
+                  co_await with_scope([&](scope& s) -> task<> {
+                      s.start(serve());
+                      if (me == 1) s.start(load());
+                      co_return;
+                  });
+              }) == 0);
+        // What a core has taken ahead of its program, and what one burst of the ring may bring.
+        CHECK(most_open <= std::size_t{2} * limit + 2);
+        CHECK(without_core_0 >= 1 + clients - limit - 2);
+        CHECK(served[0] + served[1] == 2 + clients);
+    });
+}
+
+TEST_CASE("what was listened on and closed can be listened on again, by all cores") {
+    const std::string file =
+        (std::filesystem::temp_directory_path() / ("ringlet-again-" + std::to_string(getpid())))
+            .string();
+    for (const std::string& where : {free_address(), "unix:" + file}) {
+        for (const auto accept :
+             {run_options::accept_mode::each_core, run_options::accept_mode::one_core}) {
+            each_backend([&](run_options& options) {
+                INFO(where);
+                options.cores = 2;
+                options.accept = accept;
+                constexpr unsigned rounds = 3;
+                std::atomic<unsigned> arrived = 0;
+                std::atomic<unsigned> served = 0;
+                CHECK(run(options, [&]() -> task<> {
+                          unsigned meetings = 0;
+                          const auto meet = [&]() -> task<> {
+                              ++arrived;
+                              ++meetings;
+                              while (arrived < 2 * meetings) co_await yield();
+                          };
+                          for (unsigned round = 1; round <= rounds; ++round) {
+                              auto door = tcp_listener::bind(where).value();
+                              const auto serve = [&]() -> task<> {
+                                  while (co_await door.next()) ++served;
+                              };
+                              co_await meet();
+                              co_await with_scope([&](scope& s) -> task<> {
+                                  s.start(serve());
+                                  const auto peer = address::parse(where).value();
+                                  CHECK((co_await tcp_stream::connect(peer)).has_value());
+                                  // For ever if something is wrong, but for this limit.
+                                  for (int i = 0; i < 200'000 && served < 2 * round; ++i)
+                                      co_await yield();
+                                  s.cancel();
+                              });
+                              CHECK(served >= 2 * round);
+                              co_await meet();
+                              door.close();
+                              co_await meet();
+                          }
+                      }) == 0);
+                CHECK(served == 2 * rounds);
+            });
+        }
+    }
 }
 
 TEST_CASE("cores call each other, both ways at once") {

@@ -462,7 +462,7 @@ def out_of_descriptors(backend):
         delay = time.monotonic() - began
         lines = s.stderr().count("\n")
         expect(1 <= lines <= 4 * SCALE, f"{lines} lines on stderr: {s.stderr()[:500]}")
-        expect("ulimit -n" in s.stderr(), s.stderr()[:200])
+        expect("ulimit -Hn" in s.stderr(), s.stderr()[:200])
         for c in waiting + served:
             c.close()
         s.stop()

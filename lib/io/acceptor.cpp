@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <mutex>
 
 namespace ringlet {
 
@@ -45,25 +46,37 @@ const completion_kind acceptor::kind_{
 const completion_kind acceptor::stop_kind_{.cancel = stopped};
 
 acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
-                   const listen_options& options, shared_port* shared, socket_file file)
+                   const listen_options& options, socket_file file)
     : completion(kind_),
       home_(home),
       socket_(std::move(socket)),
       local_(local),
       options_(options),
-      shared_(shared),
       file_(std::move(file)),
-      // A slot of this ring's table is of no use to another core.
-      direct_(home.direct() && shared == nullptr) {
+      direct_(home.direct()) {
     options_.ready_limit = std::max(options_.ready_limit, 1U);
-    if (shared_ != nullptr) {
-        shared_->listeners[program::this_core] = this;
-        shared_->open[program::this_core].store(true, std::memory_order_release);
-    }
     if (home_.stop_requested()) {
         stop();
     } else {
         home_.stop_waiters().push_back(stop_node_);
+    }
+}
+
+acceptor::acceptor(core& home, owned_descriptor socket, shared_port& port, bool fed,
+                   const listen_options& options, socket_file file)
+    : acceptor(home, std::move(socket), port.local, options, std::move(file)) {
+    port_ = &port;
+    ++port.users;
+    if (!fed) return;
+    shared_ = &port;
+    direct_ = false;  // a slot of this ring's table is of no use to another core
+    port.listeners[program::this_core] = this;
+    port.open[program::this_core].store(true, std::memory_order_release);
+    if (socket_) {
+        port.accepts_on.store(program::this_core, std::memory_order_release);
+        port.full.store(false);
+    } else {
+        tell_of_room();
     }
 }
 
@@ -101,18 +114,24 @@ void acceptor::leave() noexcept {
 /// False when nobody waits (who was cancelled has its answer, but may not have run yet).
 bool acceptor::give_to_waiter(int value) noexcept {
     if (!somebody_waits()) return false;
+    if (value >= 0 && !adopt(value, waiting_->socket_)) return true;
     next_op& waiter = *std::exchange(waiting_, nullptr);
     waiter.acceptor_ = nullptr;
-    home_.answer(waiter, value);
+    home_.answer(waiter, std::min(value, 0));
     return true;
+}
+
+bool acceptor::adopt(int file, owned_descriptor& into) noexcept {
+    into = owned_descriptor(file);
+    if (!into) absorb(-ENOMEM);
+    return static_cast<bool>(into);
 }
 
 int acceptor::take_or_arm() noexcept {
     if (!ready_.empty()) {
         const int fd = ready_.front();
         ready_.pop_front();
-        if (shared_ != nullptr) shared_->waiting[program::this_core].fetch_sub(1);
-        if (ready_.size() < options_.ready_limit / 2 && !ended_) arm();
+        taken();
         return fd;
     }
     if (ended_) {
@@ -143,33 +162,38 @@ void acceptor::wait(next_op& waiter) noexcept {
 /// epoll: one connection, past those that failed on their own.
 int acceptor::try_accept() noexcept {
     if (!socket_) return -EAGAIN;
-    for (int tries = 0; tries < 16; ++tries) {
+    for (;;) {
         const int fd = sys::accept((*socket_).fd, nonblocking(home_));
-        if (fd >= 0) {
-            pause_ns_ = 0;
+        if (fd >= 0) pause_ns_ = failed_in_a_row_ = 0;
+        if (fd >= 0 || fd == -EAGAIN) return fd;
+        if (!is_passed_over(fd)) {
+            absorb(fd);
             return fd;
         }
-        if (fd == -EAGAIN) return fd;
-        if (concerns_one_connection(fd)) continue;
-        absorb(fd);
-        return fd;
     }
-    return -EAGAIN;
+}
+
+/// The next connection may be fine; where none is, again and again, a pause is due.
+bool acceptor::is_passed_over(int error) noexcept {
+    constexpr unsigned most_in_a_row = 16;
+    if (!concerns_one_connection(error) || ++failed_in_a_row_ >= most_in_a_row) return false;
+    return true;
 }
 
 int acceptor::edge(completion& self) noexcept {
     auto& a = static_cast<acceptor&>(self);
     // One at a time, and only for somebody: the rest waits in the backlog. With several cores to
     // deal out to, each turn takes a handful.
-    for (int n = 0; n < 64 && (a.somebody_waits() || a.shared_ != nullptr); ++n) {
+    const auto wanted = [&a] { return a.shared_ == nullptr ? a.somebody_waits() : a.accepts_; };
+    for (int n = 0; n < 64 && wanted(); ++n) {
         const int fd = a.try_accept();
         if (fd < 0) return -EAGAIN;
         a.arrived(fd);
     }
-    if (a.shared_ != nullptr) {
-        a.home_.queue_attempt(a);
-    } else {
+    if (a.shared_ == nullptr || !a.accepts_) {
         a.leave();
+    } else if (a.at != phase::edge) {
+        a.home_.queue_attempt(a);
     }
     return -EAGAIN;
 }
@@ -209,7 +233,7 @@ void acceptor::disarm() noexcept {
 void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
     auto& a = static_cast<acceptor&>(self);
     if (result >= 0) {
-        a.pause_ns_ = 0;
+        a.pause_ns_ = a.failed_in_a_row_ = 0;
         const bool direct = a.set_aside_ > 0;
         if (direct) c.ring()->take_direct(1);
         a.arrived(direct ? result | direct_bit : result);
@@ -227,8 +251,8 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
         return;
     }
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_ = false;
-    if (result < 0 && result != -ECANCELED && !concerns_one_connection(result)) a.absorb(result);
-    if (a.waiting_ != nullptr || a.ready_.size() < a.options_.ready_limit) a.arm();
+    if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
+    if (a.waiting_ != nullptr || a.is_room(a.options_.ready_limit - 1)) a.accept_again();
 }
 
 void acceptor::arrived(int fd) noexcept {
@@ -243,18 +267,75 @@ void acceptor::deliver(int fd) noexcept {
     if (give_to_waiter(fd)) return;
     ready_.push_back(fd);
     if (shared_ != nullptr) shared_->waiting[program::this_core].fetch_add(1);
-    if (ready_.size() >= options_.ready_limit) disarm();
+    if (socket_ && !is_room(options_.ready_limit - 1)) stop_accepting();
 }
 
-/// Gives a connection to the next core in turn that has room; false when that is this one.
+/// Whether this core, or one that it accepts for, has no more than `most` that its program has not
+/// taken.
+bool acceptor::is_room(unsigned most) const noexcept {
+    if (shared_ == nullptr) return ready_.size() <= most;
+    for (std::size_t i = 0; i < shared_->open.size(); ++i)
+        if (shared_->open[i].load() && shared_->waiting[i].load() <= most) return true;
+    return false;
+}
+
+/// What else comes waits in the backlog.
+void acceptor::stop_accepting() noexcept {
+    if (home_.ring() != nullptr) disarm();
+    if (shared_ == nullptr) return;
+    accepts_ = false;
+    shared_->full.store(true);
+    // A core that took one before it could see that is not going to tell.
+    if (is_room(options_.ready_limit / 2) && shared_->full.exchange(false)) accept_again();
+}
+
+void acceptor::accept_again() noexcept {
+    accepts_ = true;
+    if (ended_ || retired_ || !socket_) return;
+    if (home_.ring() != nullptr) {
+        arm();
+    } else if (!pause_.linked()) {
+        attempt_soon();
+    }
+}
+
+/// This core's program has taken one: goes on when half of the room is free again.
+void acceptor::taken() noexcept {
+    if (shared_ == nullptr) {
+        if (ready_.size() < options_.ready_limit / 2 && !ended_) arm();
+    } else {
+        shared_->waiting[program::this_core].fetch_sub(1);
+        tell_of_room();
+    }
+}
+
+/// Where one core accepts for all and has stopped since none had room: this one has some.
+void acceptor::tell_of_room() noexcept {
+    const unsigned left = shared_->waiting[program::this_core].load();
+    if (left > options_.ready_limit / 2 || !shared_->full.exchange(false)) return;
+    const unsigned accepting = shared_->accepts_on.load(std::memory_order_acquire);
+    if (accepting == program::this_core) return accept_again();
+    const message m{.run =
+                        [](void* port, std::uintptr_t) noexcept {
+                            acceptor* here = static_cast<shared_port*>(port)
+                                                 ->listeners[program::this_core];
+                            if (here != nullptr) here->accept_again();
+                        },
+                    .subject = shared_};
+    program& p = *program::running.load(std::memory_order_acquire);
+    // Not told: then the next one that is taken does it.
+    if (p.cores[accepting] == nullptr || !p.cores[accepting]->post(m)) shared_->full.store(true);
+}
+
+/// Gives a connection to the next core in turn that has room; false when that is this one, or none.
 bool acceptor::deal_out(int fd) noexcept {
     program& p = *program::running.load(std::memory_order_acquire);
     const auto count = static_cast<unsigned>(p.cores.size());
     for (unsigned tried = 0; tried < count; ++tried) {
         const unsigned to = next_core_++ % count;
-        if (to == program::this_core) return false;
         if (!shared_->open[to].load(std::memory_order_acquire)) continue;  // not yet, or no more
         if (shared_->waiting[to].load(std::memory_order_relaxed) >= options_.ready_limit) continue;
+        if (to == program::this_core) return false;
         shared_->waiting[to].fetch_add(1);
         const message m{.run =
                             [](void* port, std::uintptr_t word) noexcept {
@@ -263,6 +344,7 @@ bool acceptor::deal_out(int fd) noexcept {
                                 acceptor* here = shared.listeners[program::this_core];
                                 if (here != nullptr) {
                                     here->deliver(static_cast<int>(word));
+                                    here->tell_of_room();
                                 } else {
                                     sys::close(static_cast<int>(word));
                                 }
@@ -287,7 +369,10 @@ void acceptor::absorb(int error) noexcept {
         options_.on_absorbed(answer::to_error(error));
         return;
     }
-    const char* remedy = error == -EMFILE ? "; raise the limit of open files with `ulimit -n`" : "";
+    const char* remedy =
+        error == -EMFILE ? "; raise the hard limit of open files: `ulimit -Hn` as root, LimitNOFILE= "
+                           "(systemd), --ulimit nofile= (docker)"
+                         : "";
     std::fprintf(stderr, "ringlet: accept on %s: %s; new connections wait in the backlog%s\n",
                  local_.to_string().c_str(), std::strerror(-error), remedy);
 }
@@ -295,6 +380,7 @@ void acceptor::absorb(int error) noexcept {
 void acceptor::pause::over(timer& t) noexcept {
     acceptor& a = *static_cast<pause&>(t).owner;
     if (a.ended_ || a.retired_) return;
+    a.failed_in_a_row_ = 0;
     if (a.home_.ring() != nullptr) {
         a.arm();
     } else if (a.waiting_ != nullptr || a.shared_ != nullptr) {
@@ -320,14 +406,16 @@ void acceptor::stop() noexcept {
 }
 
 void acceptor::retire() noexcept {
+    // Nobody binds this address before all of this one is gone.
+    std::unique_lock<std::mutex> binding;
+    if (port_ != nullptr) {
+        binding = std::unique_lock(port_->binding);
+        leave_port();
+    }
     retired_ = true;
     file_.remove();
     pause_.disarm();
     stop_node_.unlink_if_linked();
-    if (shared_ != nullptr) {
-        shared_->open[program::this_core].store(false, std::memory_order_release);
-        shared_->listeners[program::this_core] = nullptr;
-    }
     if (!give_to_waiter(answer::cancelled) && waiting_ != nullptr) waiting_->acceptor_ = nullptr;
     waiting_ = nullptr;
     if (armed_) {
@@ -339,6 +427,19 @@ void acceptor::retire() noexcept {
         return;
     }
     delete this;
+}
+
+/// Who listens on this address next opens a socket of his own if this one was the last, or the one
+/// that had the socket, or the file by which it is found.
+void acceptor::leave_port() noexcept {
+    if (shared_ != nullptr) {
+        shared_->open[program::this_core].store(false, std::memory_order_release);
+        shared_->listeners[program::this_core] = nullptr;
+    }
+    const bool had_it = shared_ != nullptr ? static_cast<bool>(socket_) : file_.exists();
+    if (--port_->users > 0 && !had_it) return;
+    port_->bound = false;
+    port_->socket.reset();
 }
 
 namespace {
@@ -358,6 +459,7 @@ bool next_op::start(cancel_scope& context) noexcept {
         return false;
     }
     answer = acceptor_->take_or_arm();
+    if (answer >= 0) answer = acceptor_->adopt(answer, socket_) ? 0 : -EAGAIN;
     if (answer != -EAGAIN) {
         acceptor_ = nullptr;
         if (c.spend()) return false;
@@ -376,7 +478,7 @@ result<tcp_stream> next_op::await_resume() noexcept {
         if (at == phase::ready && acceptor_ != nullptr) acceptor_->waiter_left();
         return answer::to_error(answer);
     }
-    return adopted(answer);
+    return tcp_stream(std::move(socket_));
 }
 
 descriptor& accept_op::target() const noexcept { return acceptor_->socket(); }

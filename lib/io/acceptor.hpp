@@ -20,7 +20,11 @@ class acceptor final : public completion {
 public:
     /// `socket` is empty on a core that is fed by another one.
     acceptor(core& home, owned_descriptor socket, const address& local,
-             const listen_options& options, shared_port* shared, socket_file file);
+             const listen_options& options, socket_file file);
+    /// The same for an address that the cores of a program listen on together. The caller holds
+    /// `port.binding`. `fed`: one core accepts for all.
+    acceptor(core& home, owned_descriptor socket, shared_port& port, bool fed,
+             const listen_options& options, socket_file file);
     ~acceptor();
 
     /// Takes a connection that is there, or arms the wait for one: a descriptor, or -EAGAIN, or why
@@ -28,6 +32,9 @@ public:
     [[nodiscard]] int take_or_arm() noexcept;
     /// Whom the next connection goes to; at most one.
     void wait(next_op& waiter) noexcept;
+    /// The connection gets its record; false when there is no memory for it, and it is closed: that
+    /// is absorbed, and the listener goes on.
+    [[nodiscard]] bool adopt(int file, owned_descriptor& into) noexcept;
     void waiter_left() noexcept { waiting_ = nullptr; }
     /// Ends waiting tasks and the kernel's accept. The object goes with the kernel's last answer.
     void retire() noexcept;
@@ -70,6 +77,13 @@ private:
     void arrived(int fd) noexcept;
     void deliver(int fd) noexcept;
     [[nodiscard]] bool deal_out(int fd) noexcept;
+    [[nodiscard]] bool is_room(unsigned most) const noexcept;
+    void stop_accepting() noexcept;
+    void accept_again() noexcept;
+    void taken() noexcept;
+    void tell_of_room() noexcept;
+    [[nodiscard]] bool is_passed_over(int error) noexcept;
+    void leave_port() noexcept;
     void absorb(int error) noexcept;
     void stop() noexcept;
 
@@ -77,12 +91,14 @@ private:
     owned_descriptor socket_;
     address local_;
     listen_options options_;
-    shared_port* shared_;
+    shared_port* port_ = nullptr;    // of a program of several cores
+    shared_port* shared_ = nullptr;  // the same, where one core accepts for all
     socket_file file_;
     unsigned next_core_ = 0;
 
     next_op* waiting_ = nullptr;
     std::deque<int> ready_;  // at most ready_limit and what one burst of answers brings
+    bool accepts_ = true;    // for the other cores: one of all has room
     bool armed_ = false;     // the ring has an accept of ours
     bool multishot_ = true;
     bool direct_;            // accepts into the ring's table
@@ -93,6 +109,7 @@ private:
 
     pause pause_{*this};
     std::uint64_t pause_ns_ = 0;
+    unsigned failed_in_a_row_ = 0;
     std::uint64_t told_at_ = 0;
     stop_watch watch_{stop_kind_, *this};
     stop_node stop_node_{watch_};

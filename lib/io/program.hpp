@@ -24,14 +24,19 @@ struct shared_port {
 
     std::mutex binding;          ///< held by the core that binds; the others then take `local`
     bool bound = false;
+    unsigned users = 0;          ///< listeners that are not closed
     bool waited = false;         ///< one core has tried for listen_options::retry: enough for all
     address local;
+    bool named = false;          ///< `local` is known, and stays
     unique_fd socket;            ///< a Unix-domain listener's, which all cores have a copy of
-    /// With one accepting core: each core's listener (its own thread's to read and write), and how
-    /// many connections it has been dealt and not taken yet.
+    /// With one accepting core, that is `accepts_on`: each core's listener (its own thread's to read
+    /// and write), and how many connections it has been dealt and not taken yet.
+    std::atomic<unsigned> accepts_on = 0;
     std::vector<acceptor*> listeners;
     std::vector<std::atomic<bool>> open;  ///< whether that core has one, for the accepting core
     std::vector<std::atomic<unsigned>> waiting;
+    /// No core has room: the accepting one waits to be told that one has.
+    std::atomic<bool> full = false;
 };
 
 /// What the cores started by one run() share. Set up before the first core, gone after the last.

@@ -31,6 +31,7 @@ public:
     }
     ~socket_file() { remove(); }
     void remove() noexcept;
+    [[nodiscard]] bool exists() const noexcept { return !path_.empty(); }
 
 private:
     std::string path_;

@@ -84,7 +84,7 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
         unique_fd fd = open_patiently(c, local, options, options.reuse_port, error);
         if (!fd) return answer::to_error(error);
         const address name = name_of(fd.get(), local);
-        return tcp_listener(new acceptor(c, owned_descriptor(fd.release()), name, options, nullptr,
+        return tcp_listener(new acceptor(c, owned_descriptor(fd.release()), name, options,
                                          socket_file(local)));
     }
     shared_port& port = running->port(local);
@@ -102,18 +102,20 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
         if (std::exchange(port.waited, true)) patience.retry = nanoseconds(0);
         unique_fd fd = port.bound
                            ? open_listener(port.local, options, true, nonblocking(c), error)
-                           : open_patiently(c, local, patience, !fed, error);
+                           : open_patiently(c, port.named ? port.local : local, patience, !fed,
+                                            error);
         if (!fd) return answer::to_error(error);
         if (!port.bound) {
             port.local = name_of(fd.get(), local);
+            port.named = true;
             file = socket_file(local);
         }
         if (!fed && local.is_unix()) port.socket.reset(sys::duplicate(fd.get()));
         port.bound = true;
         socket = owned_descriptor(fd.release());
     }
-    return tcp_listener(new acceptor(c, std::move(socket), port.local, options,
-                                     fed ? &port : nullptr, std::move(file)));
+    return tcp_listener(
+        new acceptor(c, std::move(socket), port, fed, options, std::move(file)));
 }
 
 result<tcp_listener> tcp_listener::bind(std::string_view local, const listen_options& options) {

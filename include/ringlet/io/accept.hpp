@@ -42,6 +42,7 @@ private:
     friend class acceptor;
     [[nodiscard]] bool start(cancel_scope& context) noexcept;
     acceptor* acceptor_;  ///< null once it has answered, or has gone
+    owned_descriptor socket_;
 };
 
 /// A single accept.
