@@ -223,9 +223,9 @@ void buffer_pool::refill_otherwise() noexcept {
 
 /// With many slices out the kernel gets no room for more, so that streams wait (ENOBUFS) until some
 /// are given back. The window's end is ours to move: the kernel reads it at each receive, on this
-/// thread. Its beginning is known only when no answer is held back.
+/// thread. Its beginning is known only when no answer is held back or has not been read.
 void buffer_pool::take_back_window() noexcept {
-    if (with_kernel_ == 0 || home_.ring()->overflown()) return;
+    if (with_kernel_ == 0 || home_.ring()->overflown() || home_.ring()->has_completions()) return;
     for (; with_kernel_ > 0; --with_kernel_) {
         const std::uint32_t id = ring_->bufs[--ring_tail_ & (window_ - 1)].bid;
         if (slices_.let_go(id)) free_[free_count_++] = static_cast<std::uint16_t>(id);

@@ -85,7 +85,7 @@ static bool withdraw(core& c, descriptor& d) noexcept {
                   "was in flight: co_await a stream's close(), or join the other task first");
     d.starved().unlink_if_linked();
     d.timer::disarm();
-    if (d.zero_copy != 0) c.zero_copies().forget(d);
+    if (c.zero_copies().held() > 0) c.zero_copies().forget(d);
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on
     // reporting a descriptor that is no more.
     if (d.registered) c.poller()->remove(d.fd);

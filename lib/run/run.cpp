@@ -142,7 +142,12 @@ void run_core(runtime& all, unsigned index, const std::function<task<void>()>& b
         say(why.c_str());
     }
     all.made.arrive_and_wait();
-    if (all.unusable) return;
+    if (all.unusable) {
+        // Another thread may be calling stop(), which wakes all that are named here.
+        const std::lock_guard lock(all.cores_mutex);
+        all.cores[index] = nullptr;
+        return;
+    }
 
     core& c = **made;
     core_run self(all);
