@@ -175,7 +175,8 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
                   };
                   const auto some_turns = [&]() -> task<> {
                       const std::array<unsigned, 2> then{turns[0], turns[1]};
-                      while (turns[0] - then[0] < 4 || turns[1] - then[1] < 4) co_await yield();
+                      const auto few = [&](unsigned i) { return turns[i] - then[i] < 4; };
+                      for (int i = 0; i < 200'000 && (few(0) || few(1)); ++i) co_await yield();
                   };
                   // Waits for what may never come if something is wrong: then it is seen below.
                   const auto until = [&](std::size_t count) -> task<> {

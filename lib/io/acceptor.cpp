@@ -75,6 +75,7 @@ acceptor::acceptor(core& home, owned_descriptor socket, shared_port& port, bool 
     if (socket_) {
         port.accepts_on.store(program::this_core, std::memory_order_release);
         port.full.store(false);
+        accept_again();  // for the others too, whatever this core's program does
     } else {
         tell_of_room();
     }
@@ -143,12 +144,9 @@ int acceptor::take_or_arm() noexcept {
         arm();
         return -EAGAIN;
     }
+    if (shared_ != nullptr) return -EAGAIN;  // all are accepted as they come
     const int fd = try_accept();
-    if (fd < 0) return -EAGAIN;
-    if (shared_ == nullptr || !deal_out(fd)) return fd;
-    // It went to another core; what else is there comes with the next turn.
-    attempt_soon();
-    return -EAGAIN;
+    return fd >= 0 ? fd : -EAGAIN;
 }
 
 void acceptor::wait(next_op& waiter) noexcept {
@@ -184,13 +182,13 @@ int acceptor::edge(completion& self) noexcept {
     auto& a = static_cast<acceptor&>(self);
     // One at a time, and only for somebody: the rest waits in the backlog. With several cores to
     // deal out to, each turn takes a handful.
-    const auto wanted = [&a] { return a.shared_ == nullptr ? a.somebody_waits() : a.accepts_; };
+    const auto wanted = [&a] { return a.shared_ == nullptr ? a.somebody_waits() : a.accepts_ && !a.ended_; };
     for (int n = 0; n < 64 && wanted(); ++n) {
         const int fd = a.try_accept();
         if (fd < 0) return -EAGAIN;
         a.arrived(fd);
     }
-    if (a.shared_ == nullptr || !a.accepts_) {
+    if (a.shared_ == nullptr || !wanted()) {
         a.leave();
     } else if (a.at != phase::edge) {
         a.home_.queue_attempt(a);
