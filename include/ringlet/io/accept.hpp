@@ -5,7 +5,7 @@
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/completion.hpp>
 #include <ringlet/coro/promise.hpp>
-#include <ringlet/coro/stop.hpp>
+#include <ringlet/coro/parked.hpp>
 #include <ringlet/io/operation.hpp>
 #include <ringlet/io/tcp_stream.hpp>
 
