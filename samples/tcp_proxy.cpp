@@ -100,6 +100,9 @@ struct report {
     std::uint64_t splices = 0;
     std::uint64_t spliced_bytes = 0;
     std::uint64_t shortages = 0;
+    std::uint64_t starvations = 0;
+    std::uint64_t backoffs = 0;
+    std::uint64_t overflows = 0;
     unsigned pipes = 0;
     unsigned buffers = 0;
 
@@ -109,6 +112,9 @@ struct report {
         splices += stats.splices;
         spliced_bytes += stats.spliced_bytes;
         shortages += stats.pipe_shortages;
+        starvations += stats.starvations;
+        backoffs += stats.accept_backoffs;
+        overflows += stats.overflows;
         pipes += stats.pipes_open;
         buffers += stats.buffers_leased;
         if (proxy::here == nullptr) return;
@@ -139,6 +145,8 @@ struct report {
         const std::uint64_t copied = moved > spliced_bytes ? moved - spliced_bytes : 0;
         text += fmt::format("  splices={} spliced_bytes={} copied_bytes={}\n", splices,
                             spliced_bytes, copied);
+        text += fmt::format("  starvations={} accept_backoffs={} overflows={}\n", starvations,
+                            backoffs, overflows);
         text += fmt::format("  pipes={} pipe_shortages={} buffers={}\n", pipes, shortages, buffers);
         std::fputs(text.c_str(), stderr);
     }
@@ -206,6 +214,10 @@ settings read_command_line(int argc, char** argv) {
                  "time for sessions to finish at a stop (default 5)");
     line.parse(argc, argv);
     if (set.servers.empty()) line.refuse("--upstream is missing: where are connections to go?");
+    for (const ringlet::address& server : set.servers)
+        if (!server.is_unix() && server.port() == 0)
+            line.refuse(fmt::format("--upstream `{}`: the port is 0; give the server's",
+                                    server.to_string()));
     samples::check_share(line, set.max_connections, set.run.cores);
     set.upstreams.by = static_cast<samples::upstreams::balance>(balance);
     set.relay.mode = static_cast<ringlet::relay_mode>(mode);

@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -28,9 +29,15 @@ void say_listening(const ringlet::tcp_listener& door) {
 
 /// What to do about an address that cannot be had.
 std::string remedy(const std::error_code& error, const ringlet::address& wanted) {
-    if (error == std::errc::address_in_use && wanted.is_unix())
+    std::error_code unknown;
+    if (error == std::errc::address_in_use && !wanted.file().empty() &&
+        !std::filesystem::is_socket(wanted.file(), unknown))
+        return "this file is not a socket; give --listen another path";
+    if (error == std::errc::address_in_use && !wanted.file().empty())
         return fmt::format("see who listens there with `ss -xlp`; if nobody does, a server that was "
                            "killed has left it: remove it with `rm {}`", wanted.file());
+    if (error == std::errc::address_in_use && wanted.is_unix())
+        return "see who listens there with `ss -xlp`, or give --listen another name";
     if (error == std::errc::address_in_use)
         return fmt::format("see who holds it with `ss -ltnp 'sport = :{}'`, or give --listen "
                            "another port", wanted.port());
@@ -39,7 +46,7 @@ std::string remedy(const std::error_code& error, const ringlet::address& wanted)
     if (error == std::errc::address_not_available)
         return "no interface of this machine has this address: `ip addr` lists those there are";
     if (error == std::errc::too_many_files_open)
-        return "raise the limit of open files with `ulimit -n`";
+        return std::string(raise_open_files);
     return "give --listen another address";
 }
 
