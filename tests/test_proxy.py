@@ -62,7 +62,7 @@ class proxy(server):
         wait_until(told_more, 5, "the report on SIGUSR1")
         text = self.stderr().rpartition("tcp_proxy:\n")[2]
         lines = [line for line in text.splitlines() if line.startswith("  ")]
-        told = {key: int(value) for line in lines[-3:] for key, value in
+        told = {key: int(value) for line in lines[-4:] for key, value in
                 re.findall(r"(\w+)=(\d+)", line)}
         told["upstreams"] = [
             {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}

@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import random
+import re
 import resource
 import select
 import signal
@@ -247,6 +248,25 @@ def echo_exact(backend):
         s.stop()
         s.expect_quiet()
     return f"{done} loads, {bytes_moved / 1e6:.0f} MB"
+
+
+@case(BOTH)
+def counters_on_a_signal(backend):
+    with server(backend, "--cores", "2") as s:
+        load(s.address, "--connections", "8", "--messages", "20")
+
+        def told():
+            s.signal(signal.SIGUSR1)  # again and again: what is read back may be half a report
+            time.sleep(0.002)
+            return re.findall(r"^echo_server:\n(?:  .*\n)*  pipes=.*\n", s.stderr(), re.MULTILINE)
+
+        report = wait_until(told, 5, "the report on SIGUSR1")[-1]
+        counters = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", report)}
+        expect(counters["resumes"] >= 8 and counters["turns"] > 0, report)
+        expect(counters["accept_backoffs"] == 0 and counters["buffers"] == 0, report)
+        load(s.address, "--messages", "5")
+        s.stop()
+    return f"{counters['turns']} turns of 2 cores"
 
 
 @case(BOTH)

@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -53,7 +54,8 @@ std::string remedy(const std::error_code& error, const ringlet::address& wanted)
 }  // namespace
 
 int run_server(std::string_view program, const ringlet::run_options& options,
-               const ringlet::address& listen, const server_task& serve) {
+               const ringlet::address& listen, const server_task& serve, const make_report& make) {
+    static_cast<void>(std::signal(SIGUSR1, SIG_IGN));  // until, and once no more, it is waited for
     std::atomic<bool> unusable{false};
     const int code = ringlet::run(options, [&]() -> ringlet::task<> {
         auto door = ringlet::tcp_listener::bind(listen);
@@ -65,7 +67,11 @@ int run_server(std::string_view program, const ringlet::run_options& options,
             co_return;
         }
         if (ringlet::core_index() == 0) say_listening(*door);
-        co_await serve(std::move(*door));
+        co_await ringlet::with_scope([&](ringlet::scope& all) -> ringlet::task<> {
+            if (ringlet::core_index() == 0) all.start(report_when_asked(program, make));
+            co_await serve(std::move(*door));
+            all.cancel();
+        });
     });
     return unusable ? exit_bad_input : code;
 }
