@@ -444,6 +444,10 @@ TEST_CASE("a loop that goes on when its scope is cancelled does not keep others 
         auto signalled = [&] { return signals.next(); };
         auto receiving = [&] { return both.client.recv(room); };
         auto of_chunks = [&] { return both.client.chunks().next(); };
+        auto door = tcp_listener::bind("127.0.0.1:0").value();
+        auto nothing = [] {};
+        auto listening = [&] { return door.next(); };
+        auto calling = [&] { return blocking(nothing); };
         auto connecting = [&] { return tcp_stream::connect(both.server.local_name().value()); };
         co_await race(sleeping);
         co_await race(acquiring);
@@ -452,6 +456,8 @@ TEST_CASE("a loop that goes on when its scope is cancelled does not keep others 
         co_await race(receiving);
         co_await race(of_chunks);
         co_await race(connecting);
+        co_await race(listening);
+        co_await race(calling);
     });
 }
 

@@ -12,6 +12,16 @@ namespace ringlet::detail {
 
 extern const completion_kind parked_kind;  // not the kernel's: cancelling answers at once
 
+/// The end of a start that found an answer, or was refused. False: do not suspend. A loop that goes on
+/// whatever it is told must not keep the others from running.
+[[nodiscard]] inline bool answered_at_once(completion& c, std::coroutine_handle<> handle) noexcept {
+    if (here().spend()) return false;
+    c.waiter = handle;
+    c.at = completion::phase::ready;
+    here().make_ready_later(c);
+    return true;
+}
+
 /// A wait for what is not the kernel's: a point in time, a permit, a signal, a stop.
 class parked_wait : public completion {
 protected:
@@ -26,16 +36,6 @@ protected:
     [[nodiscard]] bool stopped() noexcept {
         if ((extras & ends_at_stop) == 0 || !here().stop_requested()) return false;
         answer = answer::stopping;
-        return true;
-    }
-    /// The end of a start that was refused. False: do not suspend. A loop that goes on all the same
-    /// must not keep the others from running.
-    [[nodiscard]] bool answered_at_once(std::coroutine_handle<> handle) noexcept {
-        core& c = here();
-        if (c.spend()) return false;
-        waiter = handle;
-        at = phase::ready;
-        c.make_ready_later(*this);
         return true;
     }
     void park(cancel_scope& context, std::coroutine_handle<> handle) noexcept {

@@ -33,7 +33,7 @@ public:
     template <ringlet_promise Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         cancel_scope& context = handle.promise().context();
-        if (refused(context) || stopped()) return answered_at_once(handle);
+        if (refused(context) || stopped()) return detail::answered_at_once(*this, handle);
         park(context, handle);
         here().timers().arm_after(timer_, timer_.duration);
         return true;

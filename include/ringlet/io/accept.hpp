@@ -31,7 +31,8 @@ public:
         cancel_scope& context = handle.promise().context();
         if (context.cancelled()) {
             answer = context.refusal();
-            return false;
+            acceptor_ = nullptr;
+            return detail::answered_at_once(*this, handle);
         }
         waiter = handle;
         return start(context);

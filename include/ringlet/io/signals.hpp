@@ -40,10 +40,10 @@ public:
         template <ringlet_promise Promise>
         [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
             cancel_scope& context = handle.promise().context();
-            if (refused(context)) return answered_at_once(handle);
+            if (refused(context)) return detail::answered_at_once(*this, handle);
             answer = set_->take();
             if (answer != 0) return false;
-            if (stopped()) return answered_at_once(handle);
+            if (stopped()) return detail::answered_at_once(*this, handle);
             RINGLET_CHECK(set_->waiting_ == nullptr, "two tasks wait for one signal_set at once");
             park(context, handle);
             set_->waiting_ = this;

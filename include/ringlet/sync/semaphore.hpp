@@ -60,12 +60,12 @@ public:
         template <ringlet_promise Promise>
         [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
             cancel_scope& context = handle.promise().context();
-            if (refused(context)) return answered_at_once(handle);
+            if (refused(context)) return detail::answered_at_once(*this, handle);
             if (from_->free_ > 0) {
                 --from_->free_;
                 return false;
             }
-            if (stopped()) return answered_at_once(handle);
+            if (stopped()) return detail::answered_at_once(*this, handle);
             park(context, handle);
             place_.waiting = this;
             from_->waiting_.push_back(place_);
