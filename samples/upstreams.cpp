@@ -54,8 +54,8 @@ void upstreams::tell_ejected(upstream& u, const std::error_code& error) {
     u.told = true;
     u.told_at = now;
     fmt::print(stderr,
-               "tcp_proxy: upstream {} is left alone for {:g} s: connecting failed {} times in a row, "
-               "at last with: {}\n",
+               "tcp_proxy: upstream {} is left alone for {:g} s: connecting failed {} times in a "
+               "row, at last with: {}\n",
                u.where.to_string(), std::chrono::duration<double>(options_.eject_for).count(),
                u.failed_in_a_row, error.message());
 }

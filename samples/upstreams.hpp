@@ -27,8 +27,9 @@ struct upstream {
     ringlet::relay_totals moved;
 };
 
-/// Which server is next, and which ones are left alone because connecting to them keeps failing. That
-/// one is left alone, and that it is back, is a line on stderr each, at most once per `eject_for`.
+/// Which server is next, and which ones are left alone because connecting to them keeps failing.
+/// That one is left alone, and that it is back, is a line on stderr each, at most once per
+/// `eject_for`.
 class upstreams {
 public:
     enum class balance : std::uint8_t { round_robin, least_connections };

@@ -3,8 +3,8 @@
 # Copyright (c) 2026 The ringlet authors
 """Compiles every C++ block of a Markdown file: nothing it shows may be wrong.
 
-A block that begins with a function's head stands in a namespace of its own, any other in a coroutine;
-the names they use are declared in a header. An error's line is that of the Markdown file.
+A block that begins with a function's head stands in a namespace of its own, any other in a
+coroutine; the names they use are declared in a header. An error's line is that of the text.
 
 usage: test_tutorial.py --text FILE --names HEADER [--include FOLDER]... -- COMPILER [ARG]...
 """
@@ -17,7 +17,7 @@ import sys
 import tempfile
 
 FUNCTION = re.compile(r"(?:ringlet::)?task<")
-# [[nodiscard]] is a warning of the compiler and an error here; what a fragment ends with is not used.
+# [[nodiscard]] is a warning of the compiler and an error here; a fragment's results may go unused.
 FLAGS = ["-fsyntax-only", "-std=c++20", "-Wall", "-Wextra", "-Werror", "-Wno-unused-variable",
          "-Wno-unused-but-set-variable"]
 
@@ -57,7 +57,8 @@ def main() -> int:
         file.write_text(source, encoding="utf-8")
         includes = [f"-I{path}" for path in options.include]
         done = subprocess.run([*options.compiler, *FLAGS, *includes, str(file)],
-                              stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"}, check=False)
+                              stdin=subprocess.DEVNULL, env={**os.environ, "LC_ALL": "C"},
+                              check=False)
     print(f"{count} blocks, {'all compile' if done.returncode == 0 else 'not all compile'}")
     return 0 if done.returncode == 0 and count > 0 else 1
 

@@ -113,8 +113,8 @@ std::string known_bad_kernel(const std::string& release, const std::string& buil
                        (minor == 6 && patch >= 57 && patch <= 59);
     if (major == 6 && stuck) {
         return fmt::format(
-            "kernel {}.{}.{} can leave a process stuck in io_uring_enter; update it, or insist with "
-            "RINGLET_BACKEND=uring",
+            "kernel {}.{}.{} can leave a process stuck in io_uring_enter; update it, or insist "
+            "with RINGLET_BACKEND=uring",
             major, minor, patch);
     }
     return {};

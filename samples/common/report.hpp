@@ -11,8 +11,8 @@
 
 namespace samples {
 
-/// What a server says on SIGUSR1: the counters of all its cores. A program that has more to say derives
-/// from it.
+/// What a server says on SIGUSR1: the counters of all its cores. A program that has more to say
+/// derives from it.
 class report {
 public:
     virtual ~report() = default;

@@ -3,8 +3,8 @@
 #pragma once
 
 /// What the servers among the samples share: listening on every core, the start line, what to say
-/// when the address cannot be had, the report on SIGUSR1, and a limit on connections shared out over
-/// the cores.
+/// when the address cannot be had, the report on SIGUSR1, and a limit on connections shared out
+/// over the cores.
 
 #include "options.hpp"
 #include "report.hpp"

@@ -12,8 +12,8 @@ namespace ringlet::detail {
 
 extern const completion_kind parked_kind;  // not the kernel's: cancelling answers at once
 
-/// The end of a start that found an answer, or was refused. False: do not suspend. A loop that goes on
-/// whatever it is told must not keep the others from running.
+/// The end of a start that found an answer, or was refused. False: do not suspend. A loop that goes
+/// on whatever it is told must not keep the others from running.
 [[nodiscard]] inline bool answered_at_once(completion& c, std::coroutine_handle<> handle) noexcept {
     if (here().spend()) return false;
     c.waiter = handle;

@@ -30,10 +30,10 @@ public:
     ~tcp_listener();
 
     /// The next connection: result<tcp_stream>. Fails only when the wait is cancelled, the listener
-    /// closed (both errc::cancelled), or the program stops (errc::stopping). EMFILE, ENFILE, ENOBUFS
-    /// and ENOMEM are absorbed with a pause, counted (core_stats::accept_backoffs) and told to
-    /// listen_options::on_absorbed; failures of one connection (ECONNABORTED, EPERM...) are passed
-    /// over. io_uring accepts with one multishot operation.
+    /// closed (both errc::cancelled), or the program stops (errc::stopping). EMFILE, ENFILE,
+    /// ENOBUFS and ENOMEM are absorbed with a pause, counted (core_stats::accept_backoffs) and told
+    /// to listen_options::on_absorbed; failures of one connection (ECONNABORTED, EPERM...) are
+    /// passed over. io_uring accepts with one multishot operation.
     [[nodiscard]] next_op next() noexcept { return next_op(acceptor_.get()); }
 
     /// One connection, or the kernel's own error: nothing is absorbed. Not while next() is in use.

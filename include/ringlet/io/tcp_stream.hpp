@@ -39,7 +39,7 @@ public:
     }
 
     /// Receives at least one byte: result<size_t>; errc::end_of_stream at the peer's end. What is
-    /// received into, or sent from, lives until the operation has ended: so too for all that follow.
+    /// received into, or sent from, lives until the operation has ended: so too for all below.
     [[nodiscard]] recv_op recv(std::span<std::byte> room) noexcept {
         return recv_op(*socket_, room);
     }
