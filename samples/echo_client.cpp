@@ -313,11 +313,12 @@ private:
         if (c.failed || interrupted()) return;
         c.failed = true;
         ++mine_.errors;
-        const char* remedy = "";
-        if (error == std::errc::too_many_files_open) remedy = "; raise `ulimit -n`";
+        std::string_view remedy;
+        if (error == std::errc::too_many_files_open) remedy = samples::raise_open_files;
         if (error == std::errc::address_not_available)
-            remedy = "; the local ports are used up: sysctl net.ipv4.ip_local_port_range";
-        all_.note(fmt::format("{}: {}{}", what, error.message(), remedy));
+            remedy = "the local ports are used up: sysctl net.ipv4.ip_local_port_range";
+        all_.note(fmt::format("{}: {}{}{}", what, error.message(), remedy.empty() ? "" : "; ",
+                              remedy));
     }
 
     load& all_;
@@ -426,7 +427,8 @@ settings read_command_line(int argc, char** argv) {
     settings set;
     samples::command_line line("echo_client",
                                "Loads an echo server, checks every byte, says how fast it was.");
-    line.address("connect", set.server, "the server (default 127.0.0.1:7000)");
+    line.address("connect", set.server,
+                 "the server, or unix:/PATH (default 127.0.0.1:7000)");
     line.number("connections", set.connections, 1, 1'000'000,
                 "connections, over all cores (default 64)");
     line.bytes("size", set.size, 1, 64 << 20, "bytes of a message, up to 64M (default 64)");
@@ -442,7 +444,7 @@ settings read_command_line(int argc, char** argv) {
     line.flag("json", set.json, "the result as one line of JSON");
     line.flag("percentiles", set.percentiles, "add the whole latency distribution");
     line.parse(argc, argv);
-    if (set.server.port() == 0)
+    if (!set.server.is_unix() && set.server.port() == 0)
         line.refuse(fmt::format("--connect `{}`: the port is 0; give the server's",
                                 set.server.to_string()));
     if (set.run.cores > set.connections)

@@ -360,7 +360,7 @@ settings read_command_line(int argc, char** argv) {
     samples::check_share(line, set.max_connections, set.run.cores);
     std::error_code why;
     if (!std::filesystem::is_directory(set.root, why))
-        line.refuse(fmt::format("--root `{}`: {}", set.root,
+        line.refuse(fmt::format("--root `{}`: {}; give --root a folder that is there", set.root,
                                 why ? why.message() : std::string("not a folder")));
     return set;
 }

@@ -128,8 +128,10 @@ settings read_command_line(int argc, char** argv) {
     samples::check_share(line, set.max_connections, set.run.cores);
     if (!login.empty()) {
         const auto colon = login.find(':');
-        if (colon == 0 || colon == std::string::npos || colon > 255 || login.size() - colon > 256)
-            line.refuse("--login: it must be USER:PASSWORD, of at most 255 bytes each");
+        const auto user = colon == std::string::npos ? 0 : colon;
+        const auto password = login.size() - user - 1;
+        if (user == 0 || user > 255 || password == 0 || password > 255)
+            line.refuse("--login: it must be USER:PASSWORD, of 1 to 255 bytes each (RFC 1929)");
         set.login = {login.substr(0, colon), login.substr(colon + 1)};
     }
     set.relay.mode = static_cast<ringlet::relay_mode>(mode);

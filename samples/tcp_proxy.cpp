@@ -5,6 +5,7 @@
 /// relay(); the rest is what to say on SIGUSR1, and the command line.
 
 #include "common/options.hpp"
+#include "common/report.hpp"
 #include "common/server.hpp"
 #include "proxy_header.hpp"
 #include "upstreams.hpp"
@@ -14,8 +15,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
-#include <csignal>
-#include <cstdio>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -92,77 +92,51 @@ ringlet::task<> accept_clients(ringlet::tcp_listener door, proxy& p) {
 
 // ---- SIGUSR1 --------------------------------------------------------------------------------------
 
-struct report {
-    explicit report(const settings& set) : upstreams(set.servers.begin(), set.servers.end()) {}
+class proxy_report : public samples::report {
+public:
+    explicit proxy_report(const settings& set)
+        : upstreams_(set.servers.begin(), set.servers.end()), ejected_(set.servers.size()) {}
 
-    std::vector<samples::upstream> upstreams;
-    std::vector<unsigned> ejected = std::vector<unsigned>(upstreams.size());  // by how many cores
-    std::uint64_t splices = 0;
-    std::uint64_t spliced_bytes = 0;
-    std::uint64_t shortages = 0;
-    unsigned pipes = 0;
-    unsigned buffers = 0;
-
-    /// What the core it is called on has done.
-    void add_this_core() noexcept {
-        const ringlet::core_stats stats = ringlet::here().stats();
-        splices += stats.splices;
-        spliced_bytes += stats.spliced_bytes;
-        shortages += stats.pipe_shortages;
-        pipes += stats.pipes_open;
-        buffers += stats.buffers_leased;
+    void add_this_core() noexcept override {
+        report::add_this_core();
         if (proxy::here == nullptr) return;
         const samples::upstreams& mine = proxy::here->upstreams;
-        for (std::size_t i = 0; i < upstreams.size(); ++i) {
+        for (std::size_t i = 0; i < upstreams_.size(); ++i) {
             const samples::upstream& u = mine.all()[i];
-            upstreams[i].active += u.active;
-            upstreams[i].total += u.total;
-            upstreams[i].failures += u.failures;
-            upstreams[i].ejections += u.ejections;
-            upstreams[i].moved.a_to_b += u.moved.a_to_b;
-            upstreams[i].moved.b_to_a += u.moved.b_to_a;
-            ejected[i] += mine.ejected(u) ? 1 : 0;
+            upstreams_[i].active += u.active;
+            upstreams_[i].total += u.total;
+            upstreams_[i].failures += u.failures;
+            upstreams_[i].ejections += u.ejections;
+            upstreams_[i].moved.a_to_b += u.moved.a_to_b;
+            upstreams_[i].moved.b_to_a += u.moved.b_to_a;
+            ejected_[i] += mine.ejected(u) ? 1 : 0;
         }
     }
 
-    void print() const {
-        std::string text = "tcp_proxy:\n";
+    [[nodiscard]] std::string text() const override {
+        std::string text;
         std::uint64_t moved = 0;
-        for (std::size_t i = 0; i < upstreams.size(); ++i) {
-            const samples::upstream& u = upstreams[i];
+        for (std::size_t i = 0; i < upstreams_.size(); ++i) {
+            const samples::upstream& u = upstreams_[i];
             text += fmt::format("  upstream {} active={} total={} failures={} ejected={} "
                                 "ejections={} to={} from={}\n",
-                                u.where.to_string(), u.active, u.total, u.failures, ejected[i],
+                                u.where.to_string(), u.active, u.total, u.failures, ejected_[i],
                                 u.ejections, u.moved.a_to_b, u.moved.b_to_a);
             moved += u.moved.a_to_b + u.moved.b_to_a;
         }
-        const std::uint64_t copied = moved > spliced_bytes ? moved - spliced_bytes : 0;
-        text += fmt::format("  splices={} spliced_bytes={} copied_bytes={}\n", splices,
-                            spliced_bytes, copied);
-        text += fmt::format("  pipes={} pipe_shortages={} buffers={}\n", pipes, shortages, buffers);
-        std::fputs(text.c_str(), stderr);
+        const std::uint64_t copied = moved > spliced_bytes() ? moved - spliced_bytes() : 0;
+        return text + fmt::format("  copied_bytes={}\n", copied) + report::text();
     }
-};
 
-ringlet::task<> report_when_asked(const settings& set) {
-    ringlet::signal_set asked{SIGUSR1};
-    while (co_await asked.next()) {
-        report all(set);
-        const auto add = [&]() noexcept { all.add_this_core(); };
-        for (unsigned core = 0; core < ringlet::core_count(); ++core)
-            static_cast<void>(co_await ringlet::on_core(core, add));
-        all.print();
-    }
-}
+private:
+    std::vector<samples::upstream> upstreams_;
+    std::vector<unsigned> ejected_;  // by how many cores
+};
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     proxy p(set);
     proxy::here = &p;
-    co_await ringlet::with_scope([&](ringlet::scope& all) -> ringlet::task<> {
-        if (ringlet::core_index() == 0) all.start(report_when_asked(set));
-        co_await accept_clients(std::move(door), p);
-        all.cancel();
-    });
+    co_await accept_clients(std::move(door), p);
     proxy::here = nullptr;
 }
 
@@ -206,6 +180,10 @@ settings read_command_line(int argc, char** argv) {
                  "time for sessions to finish at a stop (default 5)");
     line.parse(argc, argv);
     if (set.servers.empty()) line.refuse("--upstream is missing: where are connections to go?");
+    for (const ringlet::address& server : set.servers)
+        if (!server.is_unix() && server.port() == 0)
+            line.refuse(fmt::format("--upstream `{}`: the port is 0; give the server's",
+                                    server.to_string()));
     samples::check_share(line, set.max_connections, set.run.cores);
     set.upstreams.by = static_cast<samples::upstreams::balance>(balance);
     set.relay.mode = static_cast<ringlet::relay_mode>(mode);
@@ -218,8 +196,7 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
-    static_cast<void>(std::signal(SIGUSR1, SIG_IGN));  // until, and once no more, it is waited for
-    return samples::run_server("tcp_proxy", set.run, set.listen, [&](ringlet::tcp_listener door) {
-        return serve(std::move(door), set);
-    });
+    const auto serve_here = [&](ringlet::tcp_listener door) { return serve(std::move(door), set); };
+    return samples::run_server("tcp_proxy", set.run, set.listen, serve_here,
+                               [&] { return std::make_unique<proxy_report>(set); });
 }

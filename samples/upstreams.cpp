@@ -3,7 +3,10 @@
 
 #include "upstreams.hpp"
 
-#include <system_error>
+#include <fmt/format.h>
+
+#include <chrono>
+#include <cstdio>
 #include <utility>
 
 namespace samples {
@@ -29,16 +32,32 @@ upstream* upstreams::next(const std::vector<bool>& tried, bool ejected_too) noex
     return best;
 }
 
-void upstreams::succeeded(upstream& u) noexcept {
+void upstreams::succeeded(upstream& u) {
     u.failed_in_a_row = 0;
     ++u.total;
+    if (u.told) fmt::print(stderr, "tcp_proxy: upstream {} is back\n", u.where.to_string());
+    u.told = false;
 }
 
-void upstreams::failed(upstream& u) noexcept {
+void upstreams::failed(upstream& u, const std::error_code& error) {
     ++u.failures;
     if (++u.failed_in_a_row < options_.eject_after || options_.eject_after == 0) return;
     ++u.ejections;
     u.back_at = ringlet::now() + options_.eject_for;
+    tell_ejected(u, error);
+}
+
+void upstreams::tell_ejected(upstream& u, const std::error_code& error) {
+    const ringlet::time_point now = ringlet::now();
+    const bool too_soon = u.ejections > 1 && now - u.told_at < options_.eject_for;
+    if (u.told || too_soon) return;
+    u.told = true;
+    u.told_at = now;
+    fmt::print(stderr,
+               "tcp_proxy: upstream {} is left alone for {:g} s: connecting failed {} times in a "
+               "row, at last with: {}\n",
+               u.where.to_string(), std::chrono::duration<double>(options_.eject_for).count(),
+               u.failed_in_a_row, error.message());
 }
 
 ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
@@ -59,7 +78,7 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         }
         last = stream.error();
         if (last == ringlet::errc::cancelled) break;
-        failed(*u);
+        failed(*u, last);
     }
     co_return last;
 }

@@ -6,6 +6,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <system_error>
 #include <vector>
 
 namespace samples {
@@ -21,10 +22,14 @@ struct upstream {
     std::uint64_t ejections = 0;
     unsigned failed_in_a_row = 0;
     ringlet::time_point back_at;  ///< ejected until then
+    bool told = false;            ///< that it is left alone, and not yet that it is back
+    ringlet::time_point told_at;
     ringlet::relay_totals moved;
 };
 
 /// Which server is next, and which ones are left alone because connecting to them keeps failing.
+/// That one is left alone, and that it is back, is a line on stderr each, at most once per
+/// `eject_for`.
 class upstreams {
 public:
     enum class balance : std::uint8_t { round_robin, least_connections };
@@ -52,8 +57,9 @@ public:
 
 private:
     [[nodiscard]] upstream* next(const std::vector<bool>& tried, bool ejected_too) noexcept;
-    void succeeded(upstream& u) noexcept;
-    void failed(upstream& u) noexcept;
+    void succeeded(upstream& u);
+    void failed(upstream& u, const std::error_code& error);
+    void tell_ejected(upstream& u, const std::error_code& error);
 
     options options_;
     std::vector<upstream> all_;

@@ -11,7 +11,7 @@ import sys
 
 # include/ringlet/ and lib/ share these floors; a file includes its own floor and those below.
 FLOORS = {"base": 0, "config": 0, "kernel": 1, "core": 2, "coro": 3, "io": 4, "sync": 4,
-          "proto": 5, "run": 5}
+          "run": 5}
 TOP = 6  # samples, bench and the umbrella header
 
 BANNED_IN_PUBLIC = re.compile(r"^(liburing|sys/epoll\.h|linux/|fmt/)")

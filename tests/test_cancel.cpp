@@ -3,6 +3,7 @@
 
 #include "flavours.hpp"
 
+#include <csignal>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -403,6 +404,99 @@ TEST_CASE("a cancel in a cancelled and stopped core gives cancelled") {
             waited = co_await stop_request();
         });
         CHECK(waited.error() == errc::cancelled);
+    });
+}
+
+TEST_CASE("a loop that goes on when its scope is cancelled does not keep others from running") {
+    flavours::each_task([](core&) -> task<> {
+        auto both = co_await flavours::connected();
+        std::array<std::byte, 8> room{};
+        semaphore none(0);
+        signal_set signals{SIGUSR2};
+        bool others_ran = false;
+        int rounds = 0;
+        constexpr int far_too_many = 100'000;
+        auto goes_on = [&](auto wait) -> task<> {
+            for (; !others_ran && rounds < far_too_many; ++rounds) {
+                const auto ended = co_await wait();
+                CHECK(ended.error() == errc::cancelled);
+            }
+        };
+        auto another = [&]() -> task<> {
+            others_ran = true;
+            co_return;
+        };
+        auto race = [&](auto wait) -> task<> {
+            others_ran = false;
+            rounds = 0;
+            co_await with_scope([&](scope& s) -> task<> {
+                s.cancel();
+                s.start(goes_on(wait));
+                s.start(another());
+                co_return;
+            });
+            CHECK(rounds > 0);
+            CHECK(rounds < far_too_many);
+        };
+        auto sleeping = [] { return sleep_for(1h); };
+        auto acquiring = [&] { return none.acquire(); };
+        auto stopping = [] { return stop_request(); };
+        auto signalled = [&] { return signals.next(); };
+        auto receiving = [&] { return both.client.recv(room); };
+        auto of_chunks = [&] { return both.client.chunks().next(); };
+        auto door = tcp_listener::bind("127.0.0.1:0").value();
+        auto nothing = [] {};
+        auto listening = [&] { return door.next(); };
+        auto calling = [&] { return blocking(nothing); };
+        auto connecting = [&] { return tcp_stream::connect(both.server.local_name().value()); };
+        co_await race(sleeping);
+        co_await race(acquiring);
+        co_await race(stopping);
+        co_await race(signalled);
+        co_await race(receiving);
+        co_await race(of_chunks);
+        co_await race(connecting);
+        co_await race(listening);
+        co_await race(calling);
+    });
+}
+
+TEST_CASE("a stop ends sleeps, waits for permits and for signals that are marked or_stop()") {
+    flavours::each_virtual([](core& c, manual_clock&) -> task<> {
+        semaphore none(0);
+        semaphore one(1);
+        signal_set signals{SIGUSR2};
+        std::array<std::optional<std::error_code>, 4> marked;
+        std::array<std::optional<std::error_code>, 3> others;
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(tries(sleep_for(1h).or_stop(), marked[0]));
+            s.start(tries(none.acquire().or_stop(), marked[1]));
+            s.start(tries(signals.next().or_stop(), marked[2]));
+            s.start(tries(sleep_for(1s), others[0]));
+            s.start(tries(sleep_for(1ms).or_stop(), others[1]));
+            const auto slept = co_await sleep_for(10ms);
+            CHECK(slept);
+            c.request_stop();
+            s.start(tries(sleep_for(1h).or_stop(), marked[3]));  // begun too late
+            s.start(tries(one.acquire().or_stop(), others[2]));  // there is one
+        });
+        for (const auto& outcome : marked) {
+            REQUIRE(outcome);
+            CHECK(*outcome == errc::stopping);
+        }
+        for (const auto& outcome : others) {
+            REQUIRE(outcome);
+            CHECK(!*outcome);
+        }
+        // Nothing is left behind for a later release or signal to find.
+        CHECK(one.available() == 1);
+        ::raise(SIGUSR2);
+        co_await yield();  // the loop hears of it
+        const auto number = co_await signals.next().or_stop();
+        REQUIRE(number);
+        CHECK(*number == SIGUSR2);
+        const auto none_left = co_await signals.next().or_stop();
+        CHECK(none_left.error() == errc::stopping);
     });
 }
 

@@ -5,6 +5,8 @@
 
 #include "flavours.hpp"
 
+#include <kernel/probe.hpp>
+
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
@@ -200,5 +202,33 @@ TEST_CASE("no descriptors left is an error, not a reason for epoll") {
         return outcome(backend::automatic);
     });
     CHECK(said.rfind("error: ", 0) == 0);
-    CHECK(contains(said, "ulimit -n"));
+    CHECK(contains(said, "ulimit -Hn"));  // run() has raised the soft limit to it
+}
+
+TEST_CASE("a kernel that can leave a process stuck is known by its version, Debian's too") {
+    const auto stuck = [](const char* release, const char* build) {
+        return contains(kernel::known_bad_kernel(release, build), "stuck");
+    };
+    const char* const plain = "#1 SMP PREEMPT_DYNAMIC Mon Oct 21 12:00:00 UTC 2024";
+    CHECK(stuck("6.1.113", plain));
+    CHECK(stuck("6.1.118-cloud", plain));
+    CHECK(stuck("6.6.57", ""));
+    CHECK_FALSE(stuck("6.1.112", plain));
+    CHECK_FALSE(stuck("6.1.119", plain));
+    CHECK_FALSE(stuck("6.6.60", plain));
+    CHECK_FALSE(stuck("6.12.58", plain));
+    // Debian's release is the name of an ABI.
+    const char* const abi = "6.1.0-27-amd64";
+    CHECK(stuck(abi, "#1 SMP PREEMPT_DYNAMIC Debian 6.1.115-1 (2024-11-01)"));
+    CHECK(contains(kernel::known_bad_kernel(
+                       abi, "#1 SMP PREEMPT_DYNAMIC Debian 6.1.115-1 (2024-11-01)"),
+                   "6.1.115"));
+    CHECK_FALSE(stuck("6.1.0-28-amd64", "#1 SMP PREEMPT_DYNAMIC Debian 6.1.119-1 (2024-11-22)"));
+    CHECK_FALSE(stuck(abi, ""));
+    // Others that build on Debian put an epoch before the version.
+    CHECK(stuck("6.6.58+rpt-rpi-v8", "#1 SMP PREEMPT Debian 1:6.6.58-1+rpt1 (2024-10-30)"));
+    CHECK(contains(kernel::known_bad_kernel("5.10.0-33-amd64",
+                                            "#1 SMP Debian 5.10.226-1 (2024-10-03)"),
+                   "deferred task work"));
+    CHECK_FALSE(kernel::kernel_build().empty());
 }

@@ -146,8 +146,8 @@ def command_line(_):
                       ("--cores", "0"), ("--backend", "kqueue"), ("--idle", "-1"),
                       ("--request-time", "0"), ("--max-connections", "1", "--cores", "2"),
                       ("stray",), ("--frobnicate",)):
-        expect_refusal(arguments, *call(NAME, *arguments), arguments[1]
-                             if arguments[0] == "--root" else "")
+        words = (arguments[1], "give --root a folder") if arguments[0] == "--root" else ()
+        expect_refusal(arguments, *call(NAME, *arguments), *words)
     return "help, and refusals of one line"
 
 

@@ -61,8 +61,8 @@ class proxy(server):
 
         wait_until(told_more, 5, "the report on SIGUSR1")
         text = self.stderr().rpartition("tcp_proxy:\n")[2]
-        lines = text.splitlines()
-        told = {key: int(value) for line in lines[-2:] for key, value in
+        lines = [line for line in text.splitlines() if line.startswith("  ")]
+        told = {key: int(value) for line in lines[-4:] for key, value in
                 re.findall(r"(\w+)=(\d+)", line)}
         told["upstreams"] = [
             {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
@@ -182,6 +182,7 @@ def bad_input(_):
         ("--balance", ("--upstream", "127.0.0.1:1", "--balance", "random")),
         ("--proxy-protocol", ("--upstream", "127.0.0.1:1", "--proxy-protocol", "3")),
         ("--proxy-protocol", ("--upstream", "127.0.0.1:1", "--proxy-protocol", "0")),
+        ("the port is 0", ("--upstream", "127.0.0.1:1", "--upstream", "127.0.0.1:0")),
         ("--connect-timeout", ("--upstream", "127.0.0.1:1", "--connect-timeout", "0")),
         ("--idle", ("--upstream", "127.0.0.1:1", "--idle", "-1")),
         ("--pipe-size", ("--upstream", "127.0.0.1:1", "--pipe-size", "1")),
@@ -191,10 +192,18 @@ def bad_input(_):
     ]
     for word, arguments in refused:
         expect_refusal(arguments, *call(NAME, *arguments), word)
-    with tempfile.NamedTemporaryFile() as file:
-        expect_refusal("stale", *call(NAME, "--upstream", "127.0.0.1:1", "--listen",
-                                                  f"unix:{file.name}"), file.name, "rm ")
-    return f"{len(refused) + 1} refusals of one line each"
+    with tempfile.TemporaryDirectory() as folder:
+        stale, precious = f"{folder}/stale", f"{folder}/precious"
+        with socket.socket(socket.AF_UNIX) as killed:
+            killed.bind(stale)
+        with open(precious, "w"):
+            pass
+        for path, words, never in ((stale, f"rm {stale}", "not a socket"),
+                                   (precious, "not a socket", "rm ")):
+            told = call(NAME, "--upstream", "127.0.0.1:1", "--listen", f"unix:{path}")
+            expect_refusal(path, *told, path, words)
+            expect(never not in told[2], f"{path}: {never!r} is in {told[2]!r}")
+    return f"{len(refused) + 2} refusals of one line each"
 
 
 @case(BOTH)
@@ -504,6 +513,8 @@ def ejection(backend):
                 expect(ask(p) == b"alive", "nobody else was tried")
             told = p.report()["upstreams"]
             expect(told[0]["failures"] == 2 and told[0]["ejected"] == 1, f"{told}")
+            said = [line for line in p.stderr().splitlines() if dead in line and "alone" in line]
+            expect(len(said) == 1 and "0.5" in said[0] and "refused" in said[0], p.stderr())
             with socket.socket() as back:  # it comes back
                 back.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 back.bind(("127.0.0.1", int(dead.rpartition(":")[2])))
@@ -521,6 +532,7 @@ def ejection(backend):
 
                 wait_until(probed, 10, "the probe of an ejected server")
             expect(p.report()["upstreams"][0]["ejected"] == 0, "still ejected")
+            expect(f"tcp_proxy: upstream {dead} is back\n" in p.stderr(), p.stderr())
             p.stop()
     return "after 2 failures, and back"
 
@@ -774,7 +786,7 @@ def socks_login(backend):
             c.sendall(GREETING)
             expect(receive(c, 2) == b"\5\xff" and c.recv(1) == b"", "let in without a password")
         p.stop()
-    for login in ("me", ":x", "x" * 256 + ":y", "me:" + "y" * 256):
+    for login in ("me", "me:", ":x", "x" * 256 + ":y", "me:" + "y" * 256):
         expect_refusal(login, *call(SOCKS, "--login", login), "--login")
     return "right, wrong, none"
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <csignal>
+#include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <iterator>
@@ -71,6 +72,26 @@ TEST_CASE("a body that throws ends the program with 1, and the other cores with 
                   CHECK((co_await sleep_for(1h)).error() == errc::cancelled);
               }) == 1);
     });
+}
+
+TEST_CASE("what a body threw is said once, and that a task threw it") {
+    std::FILE* const said = std::tmpfile();
+    REQUIRE(said != nullptr);
+    const int before = ::dup(2);
+    ::dup2(::fileno(said), 2);
+    const int code = run({.cores = 2}, []() -> task<> {
+        throw std::system_error(std::make_error_code(std::errc::address_in_use), "127.0.0.1:7000");
+        co_return;
+    });
+    ::dup2(before, 2);
+    ::close(before);
+    std::rewind(said);
+    std::array<char, 512> room{};
+    const std::size_t size = std::fread(room.data(), 1, room.size(), said);
+    std::fclose(said);
+    CHECK(code == 1);
+    CHECK(std::string(room.data(), size) ==
+          "ringlet: a task ended with an exception: 127.0.0.1:7000: Address already in use\n");
 }
 
 TEST_CASE("with several cores port 0 picks one port for all") {

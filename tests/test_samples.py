@@ -10,6 +10,7 @@ import errno
 import json
 import os
 import random
+import re
 import resource
 import select
 import signal
@@ -17,13 +18,14 @@ import socket
 import struct
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, LIBC, PROGRAMS, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure, load,
-    noise, receive, reset, server, silent, start, suite, wait_until)
+    BOTH, LIBC, PROGRAMS, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure, finish,
+    load, noise, receive, reset, server, silent, start, suite, wait_until)
 
 SUITE = suite(__doc__, ("echo_server", "echo_client", "doctor"))
 SUITE.parser.add_argument("--runs", type=int, default=8, help="of a stop under load, per backend")
@@ -79,6 +81,7 @@ BAD_INPUT = [
     ("echo_client", "--backend", ""),
     ("echo_client", "--unknown=7"),
     ("echo_client", "--json=yes"),
+    ("echo_server", "--help=foo"),
     ("doctor", "--cores"),
     ("doctor", "stray"),
     ("doctor", "--json=1"),
@@ -91,7 +94,9 @@ def bad_input(_):
         expect_refusal((name, *arguments), *call(name, *arguments), arguments[-1])
     for name in ("echo_server", "echo_client"):
         expect_refusal("RINGLET_BACKEND", *call(name, env={"RINGLET_BACKEND": "kqueue"}), "kqueue")
-    return f"{len(BAD_INPUT) + 2} refusals of one line each"
+    for option in ("--help=foo", "--version=1"):
+        expect_refusal(option, *call("echo_server", option), "takes no value")
+    return f"{len(BAD_INPUT) + 4} refusals of one line each"
 
 
 @case()
@@ -243,6 +248,42 @@ def echo_exact(backend):
         s.stop()
         s.expect_quiet()
     return f"{done} loads, {bytes_moved / 1e6:.0f} MB"
+
+
+@case(BOTH)
+def counters_on_a_signal(backend):
+    with server(backend, "--cores", "2") as s:
+        load(s.address, "--connections", "8", "--messages", "20")
+
+        def told():
+            s.signal(signal.SIGUSR1)  # again and again: what is read back may be half a report
+            time.sleep(0.002)
+            return re.findall(r"^echo_server:\n(?:  .*\n)*  pipes=.*\n", s.stderr(), re.MULTILINE)
+
+        report = wait_until(told, 5, "the report on SIGUSR1")[-1]
+        counters = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", report)}
+        expect(counters["resumes"] >= 8 and counters["turns"] > 0, report)
+        expect(counters["accept_backoffs"] == 0 and counters["buffers"] == 0, report)
+        load(s.address, "--messages", "5")
+        s.stop()
+    return f"{counters['turns']} turns of 2 cores"
+
+
+@case(BOTH)
+def over_a_unix_socket(backend):
+    """The same server and load over a Unix-domain socket, which has no port."""
+    with tempfile.TemporaryDirectory() as folder:
+        address = f"unix:{folder}/echo"
+        child = start("echo_server", "--listen", address, "--backend", backend,
+                      stdout=subprocess.DEVNULL)
+        wait_until(lambda: os.path.exists(address[5:]), 10, "it listens")
+        told = load(address, "--connections", "8", "--messages", "20", "--backend", backend)
+        expect(told["messages"] == 8 * 20 and told["mismatches"] == 0, f"{told}")
+        child.send_signal(signal.SIGTERM)
+        expect(finish(child, 5) == 0, "exit code after SIGTERM")
+        code, _, err = call("echo_client", "--connect", address, "--messages", "1")
+        expect(code == 1 and "No such file" in err, f"nobody there: {code}, {err!r}")
+    return f"{told['messages']} messages"
 
 
 @case(BOTH)

@@ -103,7 +103,8 @@ result<backend_choice> choose_backend(const core_options& options, std::string* 
     }
     if (wanted == backend::epoll) return choice;
     if (wanted == backend::automatic) {
-        choice.fallback_reason = kernel::known_bad_kernel(kernel::kernel_release());
+        choice.fallback_reason =
+            kernel::known_bad_kernel(kernel::kernel_release(), kernel::kernel_build());
         if (!choice.fallback_reason.empty()) return choice;
     }
     kernel::ring::failure refused;
@@ -159,8 +160,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
     const int bell = sys::event_fd();
     if (bell < 0) {
         error = -bell;
-        reason = fmt::format("eventfd: {}; raise the limit of open files with `ulimit -n`",
-                             std::strerror(error));
+        reason = fmt::format("eventfd: {}; {}", std::strerror(error), kernel::raise_open_files);
     } else if (made->bell_.attach(unique_fd(bell)); made->choice_.chosen == backend::uring) {
         kernel::ring::failure refused;
         made->ring_ = kernel::ring::make(ring_setup(options), refused);
@@ -182,8 +182,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
         made->poller_ = kernel::poller::make(error);
         if (error == 0) error = -made->poller_->add(bell, nullptr, EPOLLIN | EPOLLET);
         if (error != 0)
-            reason = fmt::format("epoll: {}; raise the limit of open files with `ulimit -n`",
-                                 std::strerror(error));
+            reason = fmt::format("epoll: {}; {}", std::strerror(error), kernel::raise_open_files);
     }
     if (error != 0) {
         if (why) *why = reason;

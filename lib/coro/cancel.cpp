@@ -3,7 +3,7 @@
 
 #include <ringlet/coro/cancel.hpp>
 
-#include <ringlet/coro/sleep.hpp>
+#include <ringlet/coro/parked.hpp>
 
 namespace ringlet {
 

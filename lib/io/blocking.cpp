@@ -3,6 +3,8 @@
 
 #include <ringlet/io/blocking.hpp>
 
+#include <ringlet/coro/parked.hpp>
+
 namespace ringlet::detail {
 
 const completion_kind blocking_wait::kind_{.cancel = cancel};
@@ -10,7 +12,7 @@ const completion_kind blocking_wait::kind_{.cancel = cancel};
 bool blocking_wait::start(cancel_scope& context) noexcept {
     if (context.cancelled()) {
         answer = context.refusal();
-        return false;
+        return answered_at_once(*this, waiter);
     }
     job_.waiter = waiter;
     job_.owner = this;

@@ -70,9 +70,8 @@ std::string explain_refusal(int error, unsigned sq_entries, unsigned cq_entries)
         }
         case EMFILE:
             return fmt::format(
-                "io_uring: EMFILE: all {} descriptors of the process are in use; raise the limit "
-                "with `ulimit -n`",
-                sys::get_limit(sys::limit_kind::open_files).soft);
+                "io_uring: EMFILE: all {} descriptors of the process are in use; {}",
+                sys::get_limit(sys::limit_kind::open_files).soft, raise_open_files);
         case ENFILE:
             return "io_uring: ENFILE: the system's file table is full; raise the sysctl fs.file-max";
         default:
@@ -86,11 +85,22 @@ std::string kernel_release() {
     return room.data();
 }
 
-std::string known_bad_kernel(const std::string& release) {
+std::string kernel_build() {
+    std::array<char, 256> room{};
+    const int size = sys::read_small_file("/proc/sys/kernel/version", room.data(), room.size());
+    return size > 0 ? room.data() : std::string();
+}
+
+std::string known_bad_kernel(const std::string& release, const std::string& build) {
     int major = 0;
     int minor = 0;
     int patch = 0;
-    std::sscanf(release.c_str(), "%d.%d.%d", &major, &minor, &patch);
+    const auto debian = build.find("Debian ");
+    if (debian == std::string::npos || std::sscanf(build.c_str() + debian, "Debian %d.%d.%d",
+                                                   &major, &minor, &patch) != 3) {
+        major = minor = patch = 0;
+        std::sscanf(release.c_str(), "%d.%d.%d", &major, &minor, &patch);
+    }
     if (major < 6 || (major == 6 && minor == 0)) {
         return fmt::format(
             "kernel {} has io_uring, but not the deferred task work of 6.1 without which epoll is "
@@ -103,9 +113,9 @@ std::string known_bad_kernel(const std::string& release) {
                        (minor == 6 && patch >= 57 && patch <= 59);
     if (major == 6 && stuck) {
         return fmt::format(
-            "kernel {} can leave a process stuck in io_uring_enter; update it, or insist with "
-            "RINGLET_BACKEND=uring",
-            release);
+            "kernel {}.{}.{} can leave a process stuck in io_uring_enter; update it, or insist "
+            "with RINGLET_BACKEND=uring",
+            major, minor, patch);
     }
     return {};
 }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 namespace ringlet::kernel {
 
@@ -10,11 +11,19 @@ namespace ringlet::kernel {
 /// state and the limits to tell causes apart that share an errno.
 [[nodiscard]] std::string explain_refusal(int error, unsigned sq_entries, unsigned cq_entries);
 
-/// Text of the kernel's release, `6.18.44`.
+/// What to do when a process has no descriptor left; run() has raised the soft limit already.
+inline constexpr std::string_view raise_open_files =
+    "raise the hard limit of open files: `ulimit -Hn` as root, LimitNOFILE= (systemd), "
+    "--ulimit nofile= (docker)";
+
+/// Text of the kernel's release, `6.18.44`: `uname -r`.
 [[nodiscard]] std::string kernel_release();
+/// What `uname -v` gives: `#1 SMP PREEMPT_DYNAMIC Debian 6.1.115-1 (2024-11-01)`; may be empty.
+[[nodiscard]] std::string kernel_build();
 
 /// Why `automatic` does not use io_uring on this kernel although a ring can be had; empty when it
-/// may. A short table of known-bad versions; RINGLET_BACKEND=uring overrides it.
-[[nodiscard]] std::string known_bad_kernel(const std::string& release);
+/// may. A short table of known-bad versions; RINGLET_BACKEND=uring overrides it. The release of a
+/// Debian kernel names its ABI (`6.1.0-27-amd64`), and its build the version.
+[[nodiscard]] std::string known_bad_kernel(const std::string& release, const std::string& build);
 
 }  // namespace ringlet::kernel

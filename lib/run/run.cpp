@@ -114,18 +114,18 @@ void pin_to(const run_options& options, unsigned index, unsigned count) {
     static_cast<void>(sys::pin_thread(cpus[index % static_cast<unsigned>(usable)]));
 }
 
-/// Runs `step` and says what it threw.
+/// Runs `step` and says what it threw, unless another core has thrown before: the first stays.
 template <class Step>
 void guarded(runtime& all, Step step) noexcept {
     try {
         step();
         return;
     } catch (const std::exception& e) {
-        say(e.what());
+        if (!all.failed.exchange(true))
+            std::fprintf(stderr, "ringlet: a task ended with an exception: %s\n", e.what());
     } catch (...) {
-        say("a task threw something that is no std::exception");
+        if (!all.failed.exchange(true)) say("a task threw something that is no std::exception");
     }
-    all.failed = true;
     all.stops.fetch_add(1);
     all.wake_all();
 }

@@ -183,7 +183,8 @@ void command_line::parse(int argc, char** argv) {
             std::exit(0);
         }
         if (found == ':') refuse(fmt::format("the value behind {} is missing", shown));
-        if (found == '?' && optopt >= version)
+        // Short options have no value to be given: this is `--help=foo`.
+        if (found == '?' && (optopt >= version || (optopt == help && shown.starts_with("--"))))
             refuse(fmt::format("`{}`: this option takes no value", shown));
         if (found == '?')
             refuse(fmt::format("unknown option `{}`; see {} --help", shown, program_));

@@ -19,6 +19,10 @@
 namespace samples {
 
 inline constexpr int exit_bad_input = 2;
+/// What to do when a process has no descriptor left; run() has raised the soft limit already.
+inline constexpr std::string_view raise_open_files =
+    "raise the hard limit of open files: `ulimit -Hn` as root, LimitNOFILE= (systemd), "
+    "--ulimit nofile= (docker)";
 
 class command_line {
 public:

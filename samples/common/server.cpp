@@ -6,7 +6,9 @@
 #include <fmt/format.h>
 
 #include <atomic>
+#include <csignal>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -28,9 +30,15 @@ void say_listening(const ringlet::tcp_listener& door) {
 
 /// What to do about an address that cannot be had.
 std::string remedy(const std::error_code& error, const ringlet::address& wanted) {
-    if (error == std::errc::address_in_use && wanted.is_unix())
+    std::error_code unknown;
+    if (error == std::errc::address_in_use && !wanted.file().empty() &&
+        !std::filesystem::is_socket(wanted.file(), unknown))
+        return "this file is not a socket; give --listen another path";
+    if (error == std::errc::address_in_use && !wanted.file().empty())
         return fmt::format("see who listens there with `ss -xlp`; if nobody does, a server that was "
                            "killed has left it: remove it with `rm {}`", wanted.file());
+    if (error == std::errc::address_in_use && wanted.is_unix())
+        return "see who listens there with `ss -xlp`, or give --listen another name";
     if (error == std::errc::address_in_use)
         return fmt::format("see who holds it with `ss -ltnp 'sport = :{}'`, or give --listen "
                            "another port", wanted.port());
@@ -39,14 +47,15 @@ std::string remedy(const std::error_code& error, const ringlet::address& wanted)
     if (error == std::errc::address_not_available)
         return "no interface of this machine has this address: `ip addr` lists those there are";
     if (error == std::errc::too_many_files_open)
-        return "raise the limit of open files with `ulimit -n`";
+        return std::string(raise_open_files);
     return "give --listen another address";
 }
 
 }  // namespace
 
 int run_server(std::string_view program, const ringlet::run_options& options,
-               const ringlet::address& listen, const server_task& serve) {
+               const ringlet::address& listen, const server_task& serve, const make_report& make) {
+    static_cast<void>(std::signal(SIGUSR1, SIG_IGN));  // until, and once no more, it is waited for
     std::atomic<bool> unusable{false};
     const int code = ringlet::run(options, [&]() -> ringlet::task<> {
         auto door = ringlet::tcp_listener::bind(listen);
@@ -58,7 +67,11 @@ int run_server(std::string_view program, const ringlet::run_options& options,
             co_return;
         }
         if (ringlet::core_index() == 0) say_listening(*door);
-        co_await serve(std::move(*door));
+        co_await ringlet::with_scope([&](ringlet::scope& all) -> ringlet::task<> {
+            if (ringlet::core_index() == 0) all.start(report_when_asked(program, make));
+            co_await serve(std::move(*door));
+            all.cancel();
+        });
     });
     return unusable ? exit_bad_input : code;
 }

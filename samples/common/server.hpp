@@ -3,15 +3,18 @@
 #pragma once
 
 /// What the servers among the samples share: listening on every core, the start line, what to say
-/// when the address cannot be had, and a limit on connections shared out over the cores.
+/// when the address cannot be had, the report on SIGUSR1, and a limit on connections shared out
+/// over the cores.
 
 #include "options.hpp"
+#include "report.hpp"
 
 #include <ringlet/ringlet.hpp>
 
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <string_view>
 
 namespace samples {
@@ -20,9 +23,10 @@ namespace samples {
 using server_task = std::function<ringlet::task<>(ringlet::tcp_listener)>;
 
 /// Listens on each core and calls `serve` there; the program's exit code. An address that cannot be
-/// had is one line on stderr and exit code 2.
-[[nodiscard]] int run_server(std::string_view program, const ringlet::run_options& options,
-                             const ringlet::address& listen, const server_task& serve);
+/// had is one line on stderr and exit code 2. SIGUSR1 writes what `make` makes to stderr.
+[[nodiscard]] int run_server(
+    std::string_view program, const ringlet::run_options& options, const ringlet::address& listen,
+    const server_task& serve, const make_report& make = [] { return std::make_unique<report>(); });
 
 /// This core's part of a limit for all of them; 0 stands for none.
 [[nodiscard]] std::size_t share_of(std::uint64_t limit);

@@ -38,6 +38,7 @@ public:
 
     /// 0 for a Unix-domain socket, which has none.
     [[nodiscard]] std::uint16_t port() const noexcept;
+    /// Nothing for a Unix-domain socket.
     void set_port(std::uint16_t port) noexcept;
     [[nodiscard]] bool is_v4() const noexcept;
     [[nodiscard]] bool is_v6() const noexcept;

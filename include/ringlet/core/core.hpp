@@ -72,7 +72,7 @@ struct registered_memory {
 /// it. Made, run and destroyed on the same thread; only post() and wake() may be called from others.
 class core {
 public:
-    /// Errors: the kernel's, with `explanation()` of the failed set-up in *why when given.
+    /// Errors: the kernel's, with the cause and the remedy in *why when given.
     [[nodiscard]] static result<std::unique_ptr<core>> make(const core_options& options,
                                                             std::string* why = nullptr);
     /// The same with a choice that has been made before, for all cores of a process.
@@ -83,7 +83,8 @@ public:
     core(const core&) = delete;
     core& operator=(const core&) = delete;
 
-    /// The core whose loop runs on this thread; must exist.
+    /// The core whose loop runs on this thread. It must exist: this is not checked, and elsewhere
+    /// a null pointer is followed.
     [[nodiscard]] static core& here() noexcept { return *current_; }
     [[nodiscard]] static core* here_or_null() noexcept { return current_; }
 
@@ -95,8 +96,9 @@ public:
     [[nodiscard]] const std::string& fallback_reason() const noexcept {
         return choice_.fallback_reason;
     }
-    /// What the ring got, for start lines and doctor: `deferred-taskrun single-issuer ...`.
+    /// What the ring got, for start lines and doctor: `defer-taskrun single-issuer ...`.
     [[nodiscard]] std::string describe() const;
+    /// A copy; on this core's thread only. For another core's: on_core().
     [[nodiscard]] core_stats stats() const noexcept;
     /// True until the loop has gone to the kernel for the first time.
     [[nodiscard]] bool starting() const noexcept { return stats_.turns == 0; }
@@ -306,7 +308,7 @@ private:
     completion bell_completion_;
 };
 
-/// The current core, as core::here().
+/// The current core, as core::here(): on a core's thread only.
 [[nodiscard]] inline core& here() noexcept { return core::here(); }
 
 /// Chooses the backend for the whole process: honours RINGLET_BACKEND before the first io_uring

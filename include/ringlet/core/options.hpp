@@ -14,15 +14,15 @@ namespace ringlet {
 /// When a core with nothing to run goes to sleep, and what wakes it.
 struct wait_policy {
     /// Wait for this many completions, for at most `min_wait`. More than 1 saves CPU where messages
-    /// come one by one and costs up to `min_wait` of latency. io_uring on Linux 6.12 or newer; ignored
-    /// elsewhere.
+    /// come one by one and costs up to `min_wait` of latency. Either does nothing without the other
+    /// (0 of `min_wait` would be for ever). io_uring on Linux 6.12 or newer; ignored elsewhere.
     unsigned wait_count = 1;
     nanoseconds min_wait{0};
     /// Waits that way only as long as it pays: after a wait that gathered no more than one message
     /// the next 1 to 63 end with the first answer. False: always.
     bool adaptive = true;
-    /// Look for completions for this long before sleeping: buys latency (-22 % p50 at one
-    /// connection with 50 us) with a core's time.
+    /// Look for completions for this long before sleeping: buys latency (-42 % p50 at one
+    /// connection with 50 us; docs/benchmarks.md) with a core's time.
     nanoseconds spin{0};
 };
 
@@ -96,7 +96,8 @@ struct core_options {
     ringlet::backend backend = backend::automatic;
     ring_flavour flavour = ring_flavour::best;
     /// Submission entries, 4 to 32768, a power of two or rounded up to one. A full queue is
-    /// submitted early; nothing is lost. Locked memory: about 200 bytes an entry with the CQ.
+    /// submitted early; nothing is lost. Locked memory: 68 bytes an entry, and 16 a completion
+    /// entry (with 16 of those: 324).
     unsigned ring_entries = 256;
     /// Completion entries; 0 means 16 times ring_entries, at least 4096.
     unsigned completion_entries = 0;

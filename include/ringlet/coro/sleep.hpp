@@ -5,42 +5,42 @@
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/core.hpp>
 #include <ringlet/core/time.hpp>
+#include <ringlet/coro/parked.hpp>
 #include <ringlet/coro/promise.hpp>
 
 #include <coroutine>
+#include <utility>
 
 namespace ringlet {
 
-namespace detail {
-extern const completion_kind parked_kind;  // not the kernel's: cancelling answers at once
-}
-
 /// Ends after a duration (never early, late by up to 65 us and the loop's turn) or with
-/// errc::cancelled. Costs no system call.
-class [[nodiscard]] sleep_for : completion {
+/// errc::cancelled: test the result, since a loop that goes on when its scope has been cancelled
+/// waits no more. Costs no system call.
+class [[nodiscard]] sleep_for : detail::parked_wait {
 public:
     [[nodiscard]] explicit sleep_for(nanoseconds duration) noexcept
-        : completion(detail::parked_kind),
-          timer_(*this, duration.count() > 0 ? static_cast<std::uint64_t>(duration.count()) : 0) {}
+        : timer_(*this, duration.count() > 0 ? static_cast<std::uint64_t>(duration.count()) : 0) {}
     sleep_for(sleep_for&& unstarted) noexcept
-        : completion(detail::parked_kind), timer_(*this, unstarted.timer_.duration) {}
+        : parked_wait(std::move(unstarted)), timer_(*this, unstarted.timer_.duration) {}
+
+    /// The same, ended by a stop of the program with errc::stopping.
+    [[nodiscard]] sleep_for&& or_stop() && noexcept {
+        extras |= ends_at_stop;
+        return std::move(*this);
+    }
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <ringlet_promise Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         cancel_scope& context = handle.promise().context();
-        if (context.cancelled()) {
-            answer = context.refusal();
-            return false;
-        }
-        waiter = handle;
-        at = phase::parked;
-        context.link(*this);
+        if (refused(context) || stopped()) return detail::answered_at_once(*this, handle);
+        park(context, handle);
         here().timers().arm_after(timer_, timer_.duration);
         return true;
     }
     result<void> await_resume() noexcept {
         timer_.disarm();
+        leave();
         if (answer < 0) return answer::to_error(answer);
         return {};
     }
@@ -59,13 +59,13 @@ private:
     wake_up timer_;
 };
 
-/// Ends at a point in time; at once when it has passed.
+/// Ends at a point in time; at once when it has passed. Like now(), with a core running only.
 [[nodiscard]] inline sleep_for sleep_until(time_point when) noexcept {
     const auto now = static_cast<std::int64_t>(here().now_ns());
     return sleep_for(nanoseconds(when.time_since_epoch().count() - now));
 }
 
-/// The loop's time: CLOCK_MONOTONIC, or the test's virtual clock.
+/// The loop's time: CLOCK_MONOTONIC, or the test's virtual clock. On a core's thread only.
 [[nodiscard]] inline time_point now() noexcept {
     return time_point(nanoseconds(static_cast<std::int64_t>(here().now_ns())));
 }

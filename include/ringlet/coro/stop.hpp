@@ -4,43 +4,36 @@
 
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/core.hpp>
+#include <ringlet/coro/parked.hpp>
 #include <ringlet/coro/promise.hpp>
-#include <ringlet/coro/sleep.hpp>
+
+#include <coroutine>
+#include <utility>
 
 namespace ringlet {
 
 /// True once this core has been asked to stop: listeners have ended, and sessions should finish
-/// what they have received. See run().
+/// what they have received. On a core's thread only. See run().
 [[nodiscard]] inline bool stop_requested() noexcept { return here().stop_requested(); }
 
 /// Ends when this core is asked to stop (a value), or with errc::cancelled.
-class [[nodiscard]] stop_request : completion {
+class [[nodiscard]] stop_request : detail::parked_wait {
 public:
-    [[nodiscard]] stop_request() noexcept : completion(detail::parked_kind), node_(*this) {}
+    [[nodiscard]] stop_request() noexcept { extras = ends_at_stop; }
     stop_request(stop_request&&) noexcept : stop_request() {}
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <ringlet_promise Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         cancel_scope& context = handle.promise().context();
-        core& c = here();
-        if (context.cancelled() || c.stop_requested()) {
-            answer = context.cancelled() ? context.refusal() : answer::stopping;
-            return false;
-        }
-        waiter = handle;
-        at = phase::parked;
-        context.link(*this);
-        c.stop_waiters().push_back(node_);
+        if (refused(context) || stopped()) return detail::answered_at_once(*this, handle);
+        park(context, handle);
         return true;
     }
     result<void> await_resume() noexcept {
-        node_.unlink_if_linked();
+        leave();
         if (answer == answer::stopping) return {};
         return answer::to_error(answer);
     }
-
-private:
-    stop_node node_;
 };
 
 }  // namespace ringlet

@@ -5,7 +5,7 @@
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/completion.hpp>
 #include <ringlet/coro/promise.hpp>
-#include <ringlet/coro/stop.hpp>
+#include <ringlet/coro/parked.hpp>
 #include <ringlet/io/operation.hpp>
 #include <ringlet/io/tcp_stream.hpp>
 
@@ -31,7 +31,8 @@ public:
         cancel_scope& context = handle.promise().context();
         if (context.cancelled()) {
             answer = context.refusal();
-            return false;
+            acceptor_ = nullptr;
+            return detail::answered_at_once(*this, handle);
         }
         waiter = handle;
         return start(context);

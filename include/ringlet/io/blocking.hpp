@@ -100,7 +100,8 @@ private:
 /// threads of the process, and resumes on this core with its value as a result<T>; a result<T> is
 /// given as it is, and what it throws is thrown here:
 ///
-///     auto failed = co_await blocking([&] { return ::getaddrinfo(host, port, &hints, &list); });
+///     auto answer = co_await blocking([&] { return ::getaddrinfo(host, port, &hints, &list); });
+///     if (!answer || *answer != 0) co_return;  // not called; or called, and what it said
 ///
 /// The function runs on another thread: what it touches must live until the wait ends and be
 /// touched by nobody else, and it may use nothing of a core. One that has not begun when its scope

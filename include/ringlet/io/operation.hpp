@@ -83,11 +83,11 @@ public:
         static_assert(ringlet_promise<Promise>,
                       "ringlet's operations can be awaited only in a ringlet::task");
         cancel_scope& context = handle.promise().context();
+        waiter = handle;
         if (context.cancelled()) [[unlikely]] {
             answer = context.refusal();
-            return false;
+            return answered_at_once(here());
         }
-        waiter = handle;
         return begin(here(), context);
     }
     auto await_resume() noexcept {
@@ -122,7 +122,8 @@ protected:
     };
     /// Hands the operation to the kernel. False: it is answered, do not suspend.
     [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
-    /// The end of a start that found an answer at once. False: do not suspend.
+    /// The end of a start that found an answer at once. False: do not suspend. A loop that goes on
+    /// whatever it is told must not keep the others from running.
     [[nodiscard]] bool answered_at_once(core& c) noexcept {
         if (c.spend()) return false;
         answer_later(waiter);

@@ -4,19 +4,21 @@
 
 #include <ringlet/base/link.hpp>
 #include <ringlet/base/result.hpp>
+#include <ringlet/coro/parked.hpp>
 #include <ringlet/coro/promise.hpp>
-#include <ringlet/coro/sleep.hpp>
 
 #include <coroutine>
 #include <cstdint>
 #include <initializer_list>
+#include <utility>
 
 namespace ringlet {
 
 /// Signals as awaitables: from its construction to its end this object takes the listed signals
-/// (SIGHUP, SIGUSR1, ...) for the process, and next() gives them one by one. Several objects, on
-/// several cores, may take the same signal: each gets it. A signal that comes while nobody waits is
-/// kept; like the kernel's own pending signals it is kept once.
+/// (1 to 63: SIGHUP, SIGUSR1, ...) for the process, and next() gives them one by one. Before and
+/// after, what was there applies: by default SIGUSR1 ends the process. Several objects, on several
+/// cores, may take the same signal: each gets it. A signal that comes while nobody waits is kept;
+/// like the kernel's own pending signals it is kept once.
 class signal_set : link {
 public:
     explicit signal_set(std::initializer_list<int> signals);
@@ -24,25 +26,32 @@ public:
     signal_set(const signal_set&) = delete;
     signal_set& operator=(const signal_set&) = delete;
 
-    class [[nodiscard]] next_signal : public completion {
+    class [[nodiscard]] next_signal : public detail::parked_wait {
     public:
-        explicit next_signal(signal_set& s) noexcept : completion(detail::parked_kind), set_(&s) {}
-        next_signal(next_signal&& unstarted) noexcept : next_signal(*unstarted.set_) {}
+        explicit next_signal(signal_set& s) noexcept : set_(&s) {}
+        next_signal(next_signal&& unstarted) noexcept
+            : parked_wait(std::move(unstarted)), set_(unstarted.set_) {}
+        /// The same, ended by a stop of the program with errc::stopping when none has come.
+        [[nodiscard]] next_signal&& or_stop() && noexcept {
+            extras |= ends_at_stop;
+            return std::move(*this);
+        }
         [[nodiscard]] bool await_ready() const noexcept { return false; }
         template <ringlet_promise Promise>
         [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
             cancel_scope& context = handle.promise().context();
-            answer = context.cancelled() ? context.refusal() : set_->take();
+            if (refused(context)) return detail::answered_at_once(*this, handle);
+            answer = set_->take();
             if (answer != 0) return false;
+            if (stopped()) return detail::answered_at_once(*this, handle);
             RINGLET_CHECK(set_->waiting_ == nullptr, "two tasks wait for one signal_set at once");
-            waiter = handle;
-            at = phase::parked;
-            context.link(*this);
+            park(context, handle);
             set_->waiting_ = this;
             return true;
         }
         result<int> await_resume() noexcept {
-            if (at == phase::ready) set_->waiting_ = nullptr;
+            if (set_->waiting_ == this) set_->waiting_ = nullptr;
+            leave();
             if (answer < 0) return answer::to_error(answer);
             return answer;
         }
@@ -50,7 +59,7 @@ public:
     private:
         signal_set* set_;
     };
-    /// The number of the next signal.
+    /// The number of the next signal, or errc::cancelled. A stop does not end it: see or_stop().
     [[nodiscard]] next_signal next() noexcept { return next_signal(*this); }
 
 private:

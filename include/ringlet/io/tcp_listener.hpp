@@ -29,11 +29,11 @@ public:
     tcp_listener& operator=(tcp_listener&&) noexcept;
     ~tcp_listener();
 
-    /// The next connection: result<tcp_stream>. Fails only when the waiter's scope is cancelled, the
-    /// listener has been closed (both errc::cancelled) or the program is stopping: what else can go
-    /// wrong (EMFILE, ENFILE, ENOBUFS, ENOMEM, ECONNABORTED, EPERM...) is absorbed with a pause,
-    /// counted and told to listen_options::on_absorbed. io_uring accepts with one multishot
-    /// operation.
+    /// The next connection: result<tcp_stream>. Fails only when the wait is cancelled, the listener
+    /// closed (both errc::cancelled), or the program stops (errc::stopping). EMFILE, ENFILE,
+    /// ENOBUFS and ENOMEM are absorbed with a pause, counted (core_stats::accept_backoffs) and told
+    /// to listen_options::on_absorbed; failures of one connection (ECONNABORTED, EPERM...) are
+    /// passed over. io_uring accepts with one multishot operation.
     [[nodiscard]] next_op next() noexcept { return next_op(acceptor_.get()); }
 
     /// One connection, or the kernel's own error: nothing is absorbed. Not while next() is in use.

@@ -38,7 +38,8 @@ public:
         return connect_op(peer, options);
     }
 
-    /// Receives at least one byte: result<size_t>; errc::end_of_stream at the peer's end.
+    /// Receives at least one byte: result<size_t>; errc::end_of_stream at the peer's end. What is
+    /// received into, or sent from, lives until the operation has ended: so too for all below.
     [[nodiscard]] recv_op recv(std::span<std::byte> room) noexcept {
         return recv_op(*socket_, room);
     }
@@ -66,7 +67,8 @@ public:
     [[nodiscard]] send_all_op send_all(chunk&& received) noexcept {
         return send_all_op(*socket_, std::move(received));
     }
-    /// Sends every byte of all parts, in order: result<void>. The list itself is copied.
+    /// Sends every byte of all parts, in order: result<void>. At most 16 parts; more are a misuse
+    /// that aborts. The list itself is copied, what the parts refer to is not.
     [[nodiscard]] send_gathered_op send_all(std::span<const send_part> parts) noexcept {
         return send_gathered_op(*socket_, parts);
     }
@@ -114,8 +116,12 @@ public:
     /// Closes at once with a reset instead of an orderly end. Nothing may be in flight.
     void abort() noexcept;
 
+    /// getpeername(2); not_connected once the peer has reset the connection.
     [[nodiscard]] result<address> peer_name() const noexcept;
+    /// getsockname(2).
     [[nodiscard]] result<address> local_name() const noexcept;
+    /// TCP_NODELAY, which is on from the start unless stream_options::nodelay says otherwise. Not
+    /// for a Unix-domain socket: operation_not_supported.
     [[nodiscard]] result<void> set_nodelay(bool on) noexcept;
     /// getsockopt(2) and setsockopt(2) of an int, also where there is no native_handle().
     [[nodiscard]] result<int> option(int level, int name) const noexcept;
@@ -129,7 +135,10 @@ public:
     void aim(io_uring_sqe& prepared) const noexcept;
     /// -1 for a direct descriptor; see core_options::direct_descriptors.
     [[nodiscard]] int native_handle() const noexcept { return socket_.fd(); }
-    /// Gives up the socket, open; for handing it to another core or library.
+    /// Gives up the socket, open; for handing it to another library (to another core:
+    /// move_stream()). A misuse that aborts while chunks() receives for it or holds what has come
+    /// for it: read with recv() before. -1 for an empty stream, and for a direct descriptor that
+    /// finds no place among the process's (EMFILE), which is closed.
     [[nodiscard]] int release() noexcept { return socket_.release(); }
     /// What stands behind it, for operations of the library's own.
     [[nodiscard]] owned_descriptor& socket() noexcept { return socket_; }

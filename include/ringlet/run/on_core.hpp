@@ -22,8 +22,11 @@ namespace detail {
 }  // namespace detail
 
 /// Calls a plain function (not a coroutine) on another core of the program, between two of its
-/// turns, and gives its value: `co_await on_core(2, [&] { return table.size(); })`. The function
-/// and its value are the caller's; the call is not cancelled half-way.
+/// turns, and gives its value as a result:
+///
+///     auto size = co_await on_core(2, [&]() noexcept { return table.size(); });
+///
+/// The function and its value are the caller's; the call is not cancelled half-way.
 /// Errors: errc::core_stopped; errc::inbox_full when the other core is that far behind.
 template <class F>
 class [[nodiscard]] on_core : ready_node {

@@ -32,6 +32,7 @@ struct run_options {
 static_assert(std::is_trivially_copyable_v<run_options>);  // see core_options
 
 /// What a running program can be asked from within its tasks.
+/// Outside run(): core 0 of 1.
 [[nodiscard]] unsigned core_index() noexcept;
 [[nodiscard]] unsigned core_count() noexcept;
 /// Stops the program as SIGTERM does, from any thread of it: listeners end, sessions may finish what
@@ -44,9 +45,9 @@ int run_on_cores(const run_options& options, const std::function<task<void>()>& 
 }
 
 /// Runs `body()` on every core until all of them have ended, or the program is stopped. Returns the
-/// exit code of the program: 0; 1 when a task threw (what it said is on stderr); 2 when the cores
-/// could not be set up (one line on stderr names the cause and the remedy). `body` is kept alive
-/// here and called once on each core, with a loop running.
+/// exit code of the program: 0; 1 when a task threw (what the first one said is on stderr); 2 when
+/// the cores could not be set up (one line on stderr names the cause and the remedy). `body` is
+/// kept alive here and called once on each core, with a loop running.
 template <class Body>
     requires std::is_same_v<std::invoke_result_t<Body&>, task<void>>
 [[nodiscard]] int run(const run_options& options, Body body) {

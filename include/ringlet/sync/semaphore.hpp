@@ -5,8 +5,8 @@
 #include <ringlet/base/link.hpp>
 #include <ringlet/base/result.hpp>
 #include <ringlet/core/core.hpp>
+#include <ringlet/coro/parked.hpp>
 #include <ringlet/coro/promise.hpp>
-#include <ringlet/coro/stop.hpp>
 
 #include <coroutine>
 #include <cstddef>
@@ -45,32 +45,35 @@ public:
         semaphore* from_ = nullptr;
     };
 
-    class [[nodiscard]] acquire_op : public completion {
+    class [[nodiscard]] acquire_op : public detail::parked_wait {
     public:
-        explicit acquire_op(semaphore& s) noexcept : completion(detail::parked_kind), from_(&s) {}
-        acquire_op(acquire_op&& unstarted) noexcept : acquire_op(*unstarted.from_) {}
+        explicit acquire_op(semaphore& s) noexcept : from_(&s) {}
+        acquire_op(acquire_op&& unstarted) noexcept
+            : parked_wait(std::move(unstarted)), from_(unstarted.from_) {}
 
+        /// The same, ended by a stop of the program with errc::stopping when no permit is free.
+        [[nodiscard]] acquire_op&& or_stop() && noexcept {
+            extras |= ends_at_stop;
+            return std::move(*this);
+        }
         [[nodiscard]] bool await_ready() const noexcept { return false; }
         template <ringlet_promise Promise>
         [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
             cancel_scope& context = handle.promise().context();
-            if (context.cancelled()) {
-                answer = context.refusal();
-                return false;
-            }
+            if (refused(context)) return detail::answered_at_once(*this, handle);
             if (from_->free_ > 0) {
                 --from_->free_;
                 return false;
             }
-            waiter = handle;
-            at = phase::parked;
-            context.link(*this);
+            if (stopped()) return detail::answered_at_once(*this, handle);
+            park(context, handle);
             place_.waiting = this;
             from_->waiting_.push_back(place_);
             return true;
         }
         result<permit> await_resume() noexcept {
             place_.unlink_if_linked();
+            leave();
             if (answer < 0) return answer::to_error(answer);
             return permit(*from_);
         }
@@ -83,7 +86,7 @@ public:
         semaphore* from_;
         place place_;
     };
-    /// A permit, or errc::cancelled.
+    /// A permit, or errc::cancelled; errc::timed_out where a with_deadline() around it has passed.
     [[nodiscard]] acquire_op acquire() noexcept { return acquire_op(*this); }
     [[nodiscard]] std::size_t available() const noexcept { return free_; }
 
