@@ -8,6 +8,8 @@
 #include <kernel/fault.hpp>
 
 #include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +18,7 @@
 #include <filesystem>
 #include <iterator>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -247,6 +250,68 @@ TEST_CASE("the end of one side is passed on, and the other goes on") {
             CHECK(result.first == (forth ? ender::a : ender::b));
             CHECK(result.how == errc::end_of_stream);
         }
+    });
+}
+
+TEST_CASE("an end is passed on though the process has no descriptor left") {
+    const auto question = noise(100'000, 19);
+    const auto reply = noise(200'000, 20);
+    each_mode([&](core&, relay_mode mode) -> task<> {
+        ends e = co_await proxied();
+        const unique_fd asking = e.left.duplicate().value();
+        const unique_fd answering = e.right.duplicate().value();
+        relay_result result;
+        std::vector<std::byte> at_right;
+        std::vector<std::byte> at_left;
+        std::array<std::error_code, 2> at_the_end;
+        const auto to_the_end = [](tcp_stream& from, std::error_code& end) -> task<> {
+            std::array<std::byte, 1> room;
+            end = (co_await from.recv(room).within(10s)).error();
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            const net::few_descriptors none(0);
+            s.start(run_relay(e, options_of(mode), result));
+            s.start(give(e.left, question, 9'999));
+            at_right = co_await net::receive(e.right, question.size());
+            CHECK(::shutdown(asking.get(), SHUT_WR) == 0);
+            co_await to_the_end(e.right, at_the_end[0]);
+            s.start(give(e.right, reply, 100'000));
+            at_left = co_await net::receive(e.left, reply.size());
+            CHECK(::shutdown(answering.get(), SHUT_WR) == 0);
+            co_await to_the_end(e.left, at_the_end[1]);
+            if (at_the_end[1] != errc::end_of_stream) s.cancel();
+        });
+        CHECK(at_right == question);
+        CHECK(at_left == reply);
+        for (const std::error_code& end : at_the_end) CHECK(end == errc::end_of_stream);
+        CHECK(result.complete());
+    });
+}
+
+TEST_CASE("a receiver that takes no more ends both ways though the process has no descriptor left") {
+    const std::string name = "unix:@ringlet-test-relay-" + std::to_string(::getpid());
+    each_mode([&](core&, relay_mode mode) -> task<> {
+        flavours::pair one = co_await flavours::connected();
+        auto door = tcp_listener::bind(name).value();
+        // The one that was accepted may be a direct descriptor.
+        auto [right, b] = co_await all_of(tcp_stream::connect(door.local_name()), door.next());
+        ends e{std::move(one.client), std::move(one.server), std::move(b).value(),
+               std::move(right).value()};
+        const unique_fd refusing = e.right.duplicate().value();
+        CHECK(::shutdown(refusing.get(), SHUT_RD) == 0);
+        relay_options options = options_of(mode);
+        options.idle = 10s;  // what it would end by
+        relay_result result;
+        co_await with_scope([&](scope& s) -> task<> {
+            const net::few_descriptors none(0);
+            CHECK((co_await e.left.send_all("nobody takes this")).has_value());
+            co_await run_relay(e, options, result);
+            s.cancel();
+        });
+        CHECK(result.first == ender::b);
+        CHECK(result.a_to_b.end == std::errc::broken_pipe);
+        CHECK(result.a_to_b.unsent == 17);
+        CHECK(result.b_to_a.end == errc::end_of_stream);
     });
 }
 

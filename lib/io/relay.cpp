@@ -6,10 +6,16 @@
 #include <ringlet/coro/scope.hpp>
 #include <ringlet/coro/sleep.hpp>
 #include <ringlet/coro/stop.hpp>
+#include <ringlet/io/uring.hpp>
+
+#include <kernel/ring.hpp>
+
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <optional>
 #include <span>
 
 namespace ringlet {
@@ -34,7 +40,7 @@ bool cannot_splice(const std::error_code& e) noexcept {
            e == std::errc::operation_not_supported || e == std::errc::operation_not_permitted ||
            e == std::errc::not_enough_memory;
 }
-bool has_no_pipe(const std::error_code& e) noexcept {
+bool has_no_descriptor(const std::error_code& e) noexcept {
     return e == std::errc::too_many_files_open || e == std::errc::too_many_files_open_in_system;
 }
 
@@ -194,9 +200,9 @@ public:
         out_->end = how;
         all_.ended_by(sender_, how);
         if (how == errc::end_of_stream) {
-            static_cast<void>(to.try_shutdown_send());
+            note(SHUT_WR, to.try_shutdown_send());
         } else {
-            all_.directions.cancel();  // nothing reaches this side any more
+            give_up();  // nothing reaches this side any more
         }
     }
     void sending_failed(const std::error_code& how, std::size_t unsent) noexcept {
@@ -205,10 +211,18 @@ public:
         const bool a = sender_ == relay_result::side::a;
         all_.ended_by(a ? relay_result::side::b : relay_result::side::a, how);
         // What the failed side had sent is still to be had; then its stream ends.
-        if (!asked_for(how)) static_cast<void>(to.try_shutdown_receive());
+        if (!asked_for(how)) note(SHUT_RD, to.try_shutdown_receive());
     }
+    void give_up() noexcept { all_.directions.cancel(); }
+    /// The half of `to` that should be shut down and is not.
+    [[nodiscard]] const std::optional<int>& half_left() const noexcept { return half_left_; }
 
 private:
+    /// What else may fail says that the connection is gone, and its receive will say so too.
+    void note(int half, const result<void>& shut) noexcept {
+        if (!shut && has_no_descriptor(shut.error())) half_left_ = half;
+    }
+
     relaying& all_;
     relay_result::side sender_;
     bool unfit_ = false;
@@ -219,6 +233,7 @@ private:
     std::size_t most_ = most_spliced;
     std::uint64_t rate_ = 0;
     std::uint64_t due_ns_ = 0;
+    std::optional<int> half_left_;
 };
 
 /// Waits until the rate allows more; false: it was cancelled, and is over.
@@ -282,7 +297,7 @@ task<> splice(direction& d) {
         const auto got = co_await d.from.splice_to(through, d.most());
         if (!got) {
             const std::error_code& e = got.error();
-            if (has_no_pipe(e)) {
+            if (has_no_descriptor(e)) {
                 d.copy_for_now();
             } else if (cannot_splice(e)) {
                 d.never_splice();
@@ -309,12 +324,24 @@ task<> splice(direction& d) {
     }
 }
 
+/// shutdown(2) needs a number, and for a direct descriptor there is none when the process has none
+/// left. The ring needs none, but does it on a worker thread of the kernel.
+task<> shut_by_ring(direction& d) {
+    const auto fill = [&d](io_uring_sqe& sqe) {
+        io_uring_prep_shutdown(&sqe, -1, *d.half_left());
+        d.to.aim(sqe);
+    };
+    const auto done = co_await uring(fill);
+    if (!done && done.error() != std::errc::not_connected) d.give_up();
+}
+
 task<> move_bytes(direction& d) {
     if (d.splices()) co_await splice(d);
     while (!d.over()) {
         co_await copy(d);
         if (!d.over()) co_await splice(d);
     }
+    if (d.half_left()) co_await shut_by_ring(d);
 }
 
 }  // namespace
