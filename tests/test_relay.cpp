@@ -496,6 +496,112 @@ TEST_CASE("a relay in which nothing moves ends after its idle time, and not befo
     });
 }
 
+namespace {
+
+/// A relay whose left end floods while its right end takes nothing and says a little all the time.
+task<> stuck_one_way(relay_options options, bool stop, relay_result& result,
+                     nanoseconds& lasted) {
+    ends e = co_await proxied();
+    bool over = false;
+    time_point stuck;
+    auto moving = [&]() -> task<> {
+        co_await run_relay(e, options, result);
+        lasted = now() - stuck;
+        over = true;
+    };
+    auto talking = [&]() -> task<> {
+        static_cast<void>(co_await net::fill(e.left));
+        stuck = now();
+        std::array<std::byte, 64> room;
+        if (stop) here().request_stop();
+        for (int i = 0; i < 4 && !over; ++i) {
+            static_cast<void>(co_await sleep_for(2s));
+            if (over) break;
+            CHECK((co_await e.right.send_all("x")).has_value());
+            CHECK((co_await e.left.recv(room)).value_or(0) == 1);
+        }
+    };
+    co_await with_scope([&](scope& s) -> task<> {
+        s.start(moving());
+        co_await talking();
+        s.cancel();
+    });
+}
+
+}  // namespace
+
+TEST_CASE("a receiver that takes nothing ends its relay, whatever moves the other way") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        for (const relay_mode mode : {relay_mode::copy, relay_mode::splice}) {
+            relay_options options = options_of(mode);
+            options.idle = 4s;
+            relay_result result;
+            nanoseconds lasted{};
+            co_await stuck_one_way(options, false, result, lasted);
+            CHECK(result.how == errc::timed_out);
+            CHECK(result.first == ender::neither);
+            CHECK(result.a_to_b.unsent > 0);
+            CHECK(lasted >= 3500ms);  // the last byte may have gone while the sender was filling
+            CHECK(lasted <= 5100ms);
+        }
+    });
+}
+
+TEST_CASE("after a stop a receiver that takes nothing ends its relay in idle_at_stop") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        relay_options options;
+        options.idle_at_stop = 4s;
+        relay_result result;
+        nanoseconds lasted{};
+        co_await stuck_one_way(options, true, result, lasted);
+        CHECK(result.how == errc::stopping);
+        CHECK(lasted >= 4s);
+        CHECK(lasted <= 5100ms);
+    });
+}
+
+TEST_CASE("a receiver that takes some now and then keeps its relay, and so does a silent sender") {
+    constexpr std::size_t some = 4'000'000;
+    const std::vector<std::byte> bytes(4 * some);
+    flavours::each_virtual([&](core&, manual_clock&) -> task<> {
+        relay_options options;
+        options.idle = 4s;
+        relay_result result;
+        ends e = co_await proxied();
+        bool over = false;
+        auto moving = [&]() -> task<> {
+            co_await run_relay(e, options, result);
+            over = true;
+        };
+        const auto floods = [&](scope& s) -> task<> {
+            s.start(moving());
+            s.start(give(e.left, bytes, bytes.size()));
+            for (int i = 0; i < 3; ++i) {
+                static_cast<void>(co_await sleep_for(3s));
+                // As much as makes the kernel take more into the buffers between.
+                CHECK((co_await net::receive(e.right, some)).size() == some);
+                CHECK(!over);
+            }
+            s.cancel();
+        };
+        co_await with_scope(floods);
+
+        ends quiet = co_await proxied();
+        const auto listens = [&](scope& s) -> task<> {
+            s.start(run_relay(quiet, options, result));
+            std::array<std::byte, 64> room;
+            for (int i = 0; i < 3; ++i) {
+                static_cast<void>(co_await sleep_for(3s));
+                CHECK((co_await quiet.right.send_all("news")).has_value());
+                CHECK((co_await quiet.left.recv(room)).value_or(0) == 4);
+            }
+            s.cancel();
+        };
+        co_await with_scope(listens);
+        CHECK(result.how == errc::cancelled);
+    });
+}
+
 TEST_CASE("a stop ends a relay once nothing moves") {
     flavours::each_virtual([](core& c, manual_clock&) -> task<> {
         ends e = co_await proxied();
