@@ -40,6 +40,8 @@ struct settings {
 
 constexpr ringlet::nanoseconds for_ever = std::chrono::hours(24 * 365 * 100);
 constexpr std::size_t longest_head = 16 * 1024;
+/// Before a request; more are no old bug, but work for nothing.
+constexpr unsigned most_empty_lines = 4;
 /// Fetched and sent at a time; what must go out within --idle.
 constexpr std::uint64_t most_at_once = 1024 * 1024;
 
@@ -51,28 +53,31 @@ struct site {
 };
 
 /// What has been received and not yet been dealt with: the chunk it came in, or a copy where it
-/// must be kept for long, since a slow client must not hold a buffer of the core's pool.
+/// must be kept for long, since a slow client must not hold a buffer of the core's pool. However
+/// much of it there is, taking a little from its front costs a little.
 class received {
 public:
     [[nodiscard]] std::span<char> bytes() noexcept {
-        if (!kept_.empty()) return {kept_.data(), kept_.size()};
+        if (!kept_.empty()) return std::span(kept_).subspan(dropped_);
         const auto in_chunk = chunk_.bytes();
         return {reinterpret_cast<char*>(in_chunk.data()), in_chunk.size()};
     }
+    [[nodiscard]] std::string_view text() noexcept { return {bytes().data(), bytes().size()}; }
     void add(ringlet::chunk&& more) {
         if (bytes().empty()) {
             chunk_ = std::move(more);
             return;
         }
         keep();
+        kept_.erase(0, std::exchange(dropped_, 0));
         kept_.append(more.text());
     }
     void drop_front(std::size_t count) {
-        if (!kept_.empty()) {
-            kept_.erase(0, count);
-        } else {
-            chunk_.drop_front(count);
-        }
+        if (kept_.empty()) return chunk_.drop_front(count);
+        dropped_ += count;
+        if (dropped_ < kept_.size()) return;
+        kept_.clear();
+        dropped_ = 0;
     }
     /// Gives the buffer back; what is in it is copied.
     void keep() {
@@ -83,6 +88,7 @@ public:
 private:
     ringlet::chunk chunk_;
     std::string kept_;
+    std::size_t dropped_ = 0;  // of kept_, and less than all of it
 };
 
 /// Waits for a whole head: its size; 0 when the client has gone, was idle for too long, or the
@@ -94,11 +100,11 @@ struct head_or_refusal {
 ringlet::task<head_or_refusal> receive_head(ringlet::tcp_stream& peer, received& in,
                                             const settings& set) {
     ringlet::time_point began{};
-    for (;;) {
+    for (unsigned empty_lines = 0;;) {
         // An empty line before a request is somebody's old bug, and forgiven (RFC 9112, 2.2).
-        while (in.bytes().size() >= 2 && in.bytes()[0] == '\r' && in.bytes()[1] == '\n')
-            in.drop_front(2);
-        const std::string_view text(in.bytes().data(), in.bytes().size());
+        for (; in.text().starts_with("\r\n"); in.drop_front(2))
+            if (++empty_lines > most_empty_lines) co_return head_or_refusal{.status = 400};
+        const std::string_view text = in.text();
         const std::size_t size = http::head_size(text);
         if (size > longest_head || (size == 0 && text.size() >= longest_head))
             co_return head_or_refusal{.status = 431};
@@ -304,7 +310,9 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
 ringlet::task<> linger(ringlet::tcp_stream& peer) {
     if (!peer.try_shutdown_send()) co_return;
     const auto until = ringlet::now() + 1s;
-    while (auto more = co_await peer.chunks().next().within(until - ringlet::now()).or_stop()) {}
+    // Looked at each time, since a limit ends waits only, and who floods is never waited for.
+    while (ringlet::now() < until)
+        if (!co_await peer.chunks().next().within(until - ringlet::now()).or_stop()) co_return;
 }
 
 /// One connection, from request to request.

@@ -121,7 +121,8 @@ settings read_command_line(int argc, char** argv) {
     line.number("max-connections", set.max_connections, 1, 100'000'000,
                 "clients at once, shared out over the cores; more wait (default: no limit)");
     line.seconds("idle", set.relay.idle, 0, 1e6,
-                 "ends a session in which nothing moves; 0: never (default 300)");
+                 "ends a session in which nothing moves, or who receives takes nothing; 0: never "
+                 "(default 300)");
     line.seconds("grace", set.run.grace, 0, 1e6,
                  "time for sessions to finish at a stop (default 5)");
     line.parse(argc, argv);

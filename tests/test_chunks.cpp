@@ -420,6 +420,42 @@ TEST_CASE("two readers of one stream are caught, by chunks as well") {
     CHECK(says(said, "two operations read from one descriptor at once"));
 }
 
+TEST_CASE("streams that are not read leave buffers for the others") {
+    const auto flood = net::pattern(64 * 1024);
+    const auto keep_one_of_many = [&](core& c) -> task<> {
+        constexpr std::size_t unread = 40;
+        std::vector<flavours::pair> all;
+        std::vector<chunk> kept;
+        for (std::size_t i = 0; i < unread; ++i) {
+            all.push_back(co_await flavours::connected());
+            flavours::pair& both = all.back();
+            CHECK((co_await both.client.send_all("x")).has_value());
+            auto first = co_await both.server.chunks().next().within(10s);
+            REQUIRE(first);
+            kept.push_back(std::move(*first));
+            CHECK((co_await both.client.send_all(flood)).has_value());
+            for (int turns = 0; turns < 20; ++turns) co_await yield();
+        }
+        auto last = co_await flavours::connected();
+        CHECK((co_await last.client.send_all("hello")).has_value());
+        {
+            const auto got = co_await last.server.chunks().next().within(10s);
+            REQUIRE(got);
+            CHECK(got->text() == "hello");
+        }
+        CHECK(c.stats().starvations == 0);
+        // While so much is kept they go on one buffer at a time, and lose nothing.
+        for (flavours::pair& both : all)
+            CHECK(co_await receive_chunks(both.server, flood.size()) == flood);
+    };
+    each_path(keep_one_of_many, [](buffer_options& o) {
+        o.size = 4096;
+        o.window = 16;
+        o.limit = 128;
+        o.large_limit = 0;
+    });
+}
+
 TEST_CASE("a stream is given no more buffers unasked than it may hold") {
     each_path(
         [](core& c) -> task<> {

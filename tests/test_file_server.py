@@ -348,6 +348,63 @@ def hostile_requests(backend):
 
 
 @case(BOTH)
+def empty_lines(backend):
+    """Before a request a few are forgiven; a stream of them costs its sender the connection."""
+    with site(backend) as s:
+        with s.connect() as c:
+            c.sendall(b"\r")
+            is_alive(s)  # so what follows comes by itself, and is put behind that
+            before = s.cpu_ns()
+            with contextlib.suppress(ConnectionError):
+                c.sendall(b"\n\r" * (2 * 1024 * 1024))
+            is_alive(s)
+            used = (s.cpu_ns() - before) / 1e9
+            expect(used < 0.5 * SCALE, f"{used:.2f} s of CPU for 4 MiB of empty lines")
+        got = s.raw(b"\r\n" * 4 + request("/one", "Connection: close"))
+        expect(got.startswith(b"HTTP/1.1 200 "), f"after four: {got[:60]!r}")
+        got = s.raw(b"\r\n" * 5 + request("/one"))
+        expect(got.startswith(b"HTTP/1.1 400 ") and got.count(b"HTTP/1.1 ") == 1,
+               f"after five: {got[:60]!r}")
+        s.expect_quiet()
+    return f"4 MiB of them: {used * 1000:.0f} ms of CPU"
+
+
+@case(BOTH)
+def floods_after_refusal(backend):
+    """Who goes on sending after the last answer is cut off."""
+    cpu = {min(os.sched_getaffinity(0))}
+
+    # Where the server runs only when its clients cannot, it finds something whenever it looks.
+    def behind_the_clients():
+        os.sched_setaffinity(0, cpu)
+        os.nice(19)
+
+    def flood(c):
+        os.sched_setaffinity(0, cpu)  # of this thread
+        block = noise(1024) * 16384
+        with contextlib.suppress(ConnectionError):
+            while True:
+                c.sendall(block)
+
+    with site(backend, before=behind_the_clients) as s, contextlib.ExitStack() as ends:
+        clients = [ends.enter_context(s.connect()) for _ in range(4)]
+        threads = [threading.Thread(target=flood, args=(c,), daemon=True) for c in clients]
+        try:
+            for c, t in zip(clients, threads):
+                c.settimeout(None)
+                c.sendall(request("/one", version="9.9"))
+                t.start()
+            wait_until(lambda: not any(t.is_alive() for t in threads), 8, "all are cut off")
+        finally:
+            for c, t in zip(clients, threads):
+                with contextlib.suppress(OSError):
+                    c.shutdown(socket.SHUT_RDWR)
+                t.join()
+        is_alive(s)
+    return f"{len(clients)} cut off"
+
+
+@case(BOTH)
 def slow_requests(backend):
     with site(backend, "--request-time", f"{0.5 * SCALE}", "--idle", f"{1.5 * SCALE}") as s:
         began = time.monotonic()

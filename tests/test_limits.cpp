@@ -5,7 +5,6 @@
 
 #include "net_helpers.hpp"
 
-#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -61,25 +60,6 @@ task<int> echo_load(int connections, int rounds) {
     });
     co_return good;
 }
-
-/// Lowers the limit of open files to what is open now and `spare` more, until it goes.
-class few_descriptors {
-public:
-    explicit few_descriptors(int spare) {
-        getrlimit(RLIMIT_NOFILE, &before_);
-        const int lowest_free = ::dup(0);
-        ::close(lowest_free);
-        rlimit low = before_;
-        low.rlim_cur = static_cast<rlim_t>(lowest_free + spare);
-        setrlimit(RLIMIT_NOFILE, &low);
-    }
-    ~few_descriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
-    few_descriptors(const few_descriptors&) = delete;
-    few_descriptors& operator=(const few_descriptors&) = delete;
-
-private:
-    rlimit before_{};
-};
 
 int absorbed = 0;
 
@@ -198,7 +178,7 @@ TEST_CASE("a full table of descriptors: no spin, the old are served, and the new
         };
         // For the listener, two clients and one accepted connection. (Before the accept is armed: the
         // ring reads the limit then.)
-        const few_descriptors left(4);
+        const net::few_descriptors left(4);
         auto door = tcp_listener::bind("127.0.0.1:0", options).value();
         std::vector<tcp_stream> clients;
         std::vector<tcp_stream> served;
@@ -241,7 +221,7 @@ TEST_CASE("a table that is full before the first connection is taken does no har
         REQUIRE(client.connected());
         auto take = [&]() -> task<bool> { co_return static_cast<bool>(co_await door.next()); };
         {
-            const few_descriptors none(0);
+            const net::few_descriptors none(0);
             auto work = take();
             const auto got = co_await with_deadline(60ms, std::move(work));
             CHECK(got.error() == errc::timed_out);

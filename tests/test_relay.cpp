@@ -8,6 +8,8 @@
 #include <kernel/fault.hpp>
 
 #include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -16,6 +18,7 @@
 #include <filesystem>
 #include <iterator>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -250,6 +253,68 @@ TEST_CASE("the end of one side is passed on, and the other goes on") {
     });
 }
 
+TEST_CASE("an end is passed on though the process has no descriptor left") {
+    const auto question = noise(100'000, 19);
+    const auto reply = noise(200'000, 20);
+    each_mode([&](core&, relay_mode mode) -> task<> {
+        ends e = co_await proxied();
+        const unique_fd asking = e.left.duplicate().value();
+        const unique_fd answering = e.right.duplicate().value();
+        relay_result result;
+        std::vector<std::byte> at_right;
+        std::vector<std::byte> at_left;
+        std::array<std::error_code, 2> at_the_end;
+        const auto to_the_end = [](tcp_stream& from, std::error_code& end) -> task<> {
+            std::array<std::byte, 1> room;
+            end = (co_await from.recv(room).within(10s)).error();
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            const net::few_descriptors none(0);
+            s.start(run_relay(e, options_of(mode), result));
+            s.start(give(e.left, question, 9'999));
+            at_right = co_await net::receive(e.right, question.size());
+            CHECK(::shutdown(asking.get(), SHUT_WR) == 0);
+            co_await to_the_end(e.right, at_the_end[0]);
+            s.start(give(e.right, reply, 100'000));
+            at_left = co_await net::receive(e.left, reply.size());
+            CHECK(::shutdown(answering.get(), SHUT_WR) == 0);
+            co_await to_the_end(e.left, at_the_end[1]);
+            if (at_the_end[1] != errc::end_of_stream) s.cancel();
+        });
+        CHECK(at_right == question);
+        CHECK(at_left == reply);
+        for (const std::error_code& end : at_the_end) CHECK(end == errc::end_of_stream);
+        CHECK(result.complete());
+    });
+}
+
+TEST_CASE("a receiver that takes no more ends both ways though the process has no descriptor left") {
+    const std::string name = "unix:@ringlet-test-relay-" + std::to_string(::getpid());
+    each_mode([&](core&, relay_mode mode) -> task<> {
+        flavours::pair one = co_await flavours::connected();
+        auto door = tcp_listener::bind(name).value();
+        // The one that was accepted may be a direct descriptor.
+        auto [right, b] = co_await all_of(tcp_stream::connect(door.local_name()), door.next());
+        ends e{std::move(one.client), std::move(one.server), std::move(b).value(),
+               std::move(right).value()};
+        const unique_fd refusing = e.right.duplicate().value();
+        CHECK(::shutdown(refusing.get(), SHUT_RD) == 0);
+        relay_options options = options_of(mode);
+        options.idle = 10s;  // what it would end by
+        relay_result result;
+        co_await with_scope([&](scope& s) -> task<> {
+            const net::few_descriptors none(0);
+            CHECK((co_await e.left.send_all("nobody takes this")).has_value());
+            co_await run_relay(e, options, result);
+            s.cancel();
+        });
+        CHECK(result.first == ender::b);
+        CHECK(result.a_to_b.end == std::errc::broken_pipe);
+        CHECK(result.a_to_b.unsent == 17);
+        CHECK(result.b_to_a.end == errc::end_of_stream);
+    });
+}
+
 TEST_CASE("a reset of either side at any byte ends the relay, after what came before it") {
     const auto bytes = noise(700'000, 7);
     each_mode([&](core&, relay_mode mode) -> task<> {
@@ -428,6 +493,112 @@ TEST_CASE("a relay in which nothing moves ends after its idle time, and not befo
             CHECK(now() - begin >= 24s);
             CHECK(now() - begin <= 27s);
         }
+    });
+}
+
+namespace {
+
+/// A relay whose left end floods while its right end takes nothing and says a little all the time.
+task<> stuck_one_way(relay_options options, bool stop, relay_result& result,
+                     nanoseconds& lasted) {
+    ends e = co_await proxied();
+    bool over = false;
+    time_point stuck;
+    auto moving = [&]() -> task<> {
+        co_await run_relay(e, options, result);
+        lasted = now() - stuck;
+        over = true;
+    };
+    auto talking = [&]() -> task<> {
+        static_cast<void>(co_await net::fill(e.left));
+        stuck = now();
+        std::array<std::byte, 64> room;
+        if (stop) here().request_stop();
+        for (int i = 0; i < 4 && !over; ++i) {
+            static_cast<void>(co_await sleep_for(2s));
+            if (over) break;
+            CHECK((co_await e.right.send_all("x")).has_value());
+            CHECK((co_await e.left.recv(room)).value_or(0) == 1);
+        }
+    };
+    co_await with_scope([&](scope& s) -> task<> {
+        s.start(moving());
+        co_await talking();
+        s.cancel();
+    });
+}
+
+}  // namespace
+
+TEST_CASE("a receiver that takes nothing ends its relay, whatever moves the other way") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        for (const relay_mode mode : {relay_mode::copy, relay_mode::splice}) {
+            relay_options options = options_of(mode);
+            options.idle = 4s;
+            relay_result result;
+            nanoseconds lasted{};
+            co_await stuck_one_way(options, false, result, lasted);
+            CHECK(result.how == errc::timed_out);
+            CHECK(result.first == ender::neither);
+            CHECK(result.a_to_b.unsent > 0);
+            CHECK(lasted >= 3500ms);  // the last byte may have gone while the sender was filling
+            CHECK(lasted <= 5100ms);
+        }
+    });
+}
+
+TEST_CASE("after a stop a receiver that takes nothing ends its relay in idle_at_stop") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        relay_options options;
+        options.idle_at_stop = 4s;
+        relay_result result;
+        nanoseconds lasted{};
+        co_await stuck_one_way(options, true, result, lasted);
+        CHECK(result.how == errc::stopping);
+        CHECK(lasted >= 4s);
+        CHECK(lasted <= 5100ms);
+    });
+}
+
+TEST_CASE("a receiver that takes some now and then keeps its relay, and so does a silent sender") {
+    constexpr std::size_t some = 4'000'000;
+    const std::vector<std::byte> bytes(4 * some);
+    flavours::each_virtual([&](core&, manual_clock&) -> task<> {
+        relay_options options;
+        options.idle = 4s;
+        relay_result result;
+        ends e = co_await proxied();
+        bool over = false;
+        auto moving = [&]() -> task<> {
+            co_await run_relay(e, options, result);
+            over = true;
+        };
+        const auto floods = [&](scope& s) -> task<> {
+            s.start(moving());
+            s.start(give(e.left, bytes, bytes.size()));
+            for (int i = 0; i < 3; ++i) {
+                static_cast<void>(co_await sleep_for(3s));
+                // As much as makes the kernel take more into the buffers between.
+                CHECK((co_await net::receive(e.right, some)).size() == some);
+                CHECK(!over);
+            }
+            s.cancel();
+        };
+        co_await with_scope(floods);
+
+        ends quiet = co_await proxied();
+        const auto listens = [&](scope& s) -> task<> {
+            s.start(run_relay(quiet, options, result));
+            std::array<std::byte, 64> room;
+            for (int i = 0; i < 3; ++i) {
+                static_cast<void>(co_await sleep_for(3s));
+                CHECK((co_await quiet.right.send_all("news")).has_value());
+                CHECK((co_await quiet.left.recv(room)).value_or(0) == 4);
+            }
+            s.cancel();
+        };
+        co_await with_scope(listens);
+        CHECK(result.how == errc::cancelled);
     });
 }
 

@@ -13,6 +13,7 @@
 #include <kernel/receive_self_test.hpp>
 #include <kernel/ring.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -50,9 +51,17 @@ public:
     }
     [[nodiscard]] bool opened() const noexcept { return opened_; }
     [[nodiscard]] bool provides() const noexcept { return providing_; }
+    /// Buffers that one stream may have received unasked: `hold`, and one while more than a quarter of
+    /// all are in use, so that streams which are not read leave some for the others.
+    [[nodiscard]] std::uint32_t hold() const noexcept {
+        const std::uint32_t in_use = options_.limit - spare() - with_kernel_;
+        return in_use > options_.limit / 4 ? 1 : options_.hold;
+    }
     /// Bytes after which a multishot receive ends by itself, so that the kernel gives one stream no
-    /// more than `hold` buffers before the loop is asked; 0: it knows no such limit.
-    [[nodiscard]] std::uint32_t receive_limit() const noexcept { return receive_limit_; }
+    /// more than hold() buffers before the loop is asked; 0: it knows no such limit.
+    [[nodiscard]] std::uint32_t receive_limit() const noexcept {
+        return hold() == 1 ? std::min(receive_limit_, options_.size) : receive_limit_;
+    }
     /// How an answer of the ring tells of what it has received.
     enum class window_form : std::uint8_t { whole, bundles, slices };
     [[nodiscard]] window_form form() const noexcept { return form_; }
@@ -225,7 +234,7 @@ private:
     // only when every answer has been dealt with.
     std::uint32_t window_at_once_ = 0;
     std::uint32_t with_kernel_ = 0;
-    std::uint32_t receive_limit_ = 0;
+    std::uint32_t receive_limit_ = 0;  // with `hold` buffers
     std::uint32_t low_ = 0;  // fewer than this with the kernel: refill
     std::uint32_t leased_ = 0;
     std::uint32_t fed_hands_ = 0;

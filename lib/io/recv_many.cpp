@@ -63,7 +63,7 @@ void append(buffer_pool& pool, multishot_recv& m, const piece& got) noexcept {
 
 void pause_if_enough(core& c, descriptor& d) noexcept {
     const multishot_recv& m = d.many;
-    if (m.queued < c.buffers().options().hold || !m.armed || m.pausing) return;
+    if (!m.armed || m.pausing || m.queued < c.buffers().hold()) return;
     ++c.counters().pauses;
     pause(c, d);
 }

@@ -6,10 +6,16 @@
 #include <ringlet/coro/scope.hpp>
 #include <ringlet/coro/sleep.hpp>
 #include <ringlet/coro/stop.hpp>
+#include <ringlet/io/uring.hpp>
+
+#include <kernel/ring.hpp>
+
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
 #include <exception>
+#include <optional>
 #include <span>
 
 namespace ringlet {
@@ -34,7 +40,7 @@ bool cannot_splice(const std::error_code& e) noexcept {
            e == std::errc::operation_not_supported || e == std::errc::operation_not_permitted ||
            e == std::errc::not_enough_memory;
 }
-bool has_no_pipe(const std::error_code& e) noexcept {
+bool has_no_descriptor(const std::error_code& e) noexcept {
     return e == std::errc::too_many_files_open || e == std::errc::too_many_files_open_in_system;
 }
 
@@ -42,6 +48,25 @@ bool has_no_pipe(const std::error_code& e) noexcept {
 bool asked_for(const std::error_code& e) noexcept {
     return e == errc::cancelled || e == errc::timed_out || e == errc::stopping;
 }
+
+/// For how many looks in a row something that waits to be moved has not moved.
+class quiet_count {
+public:
+    explicit quiet_count(bool waits) noexcept : waited_(waits) {}
+    /// `waits`: whether there is something to be moved now, from one look to the next.
+    [[nodiscard]] unsigned look(std::uint64_t moved, bool waits) noexcept {
+        looks_ = waited_ && moved == moved_ ? looks_ + 1 : 0;
+        moved_ = moved;
+        waited_ = waits;
+        return looks_;
+    }
+    void restart() noexcept { looks_ = 0; }
+
+private:
+    std::uint64_t moved_ = 0;
+    unsigned looks_ = 0;
+    bool waited_;
+};
 
 /// One relay: what its two directions share, and what may end it from outside.
 class relaying {
@@ -70,11 +95,10 @@ public:
     const relay_options options;
     scope directions;
     relay_result result;
-    std::uint64_t moved = 0;
 
 private:
-    /// Looks four times within the limit whether anything has moved, so that a message costs no
-    /// timer of its own.
+    /// Looks four times within the limit whether anything has moved, and whether what one direction
+    /// has in hand has, so that a message costs no timer of its own.
     struct quiet_timer : timer {
         explicit quiet_timer(relaying& r) noexcept : timer(over), owner(&r) {}
         static void over(timer& t) noexcept { static_cast<quiet_timer&>(t).owner->look(); }
@@ -107,13 +131,16 @@ private:
         if (limit.count() <= 0) return;
         each_ns_ = std::max<std::uint64_t>(static_cast<std::uint64_t>(limit.count()) / looks, 1);
         reason_ = reason;
-        quiet_looks_ = 0;
+        for (quiet_count* count : {&both_, &forth_, &back_}) count->restart();
         here().timers().arm_after(quiet_, each_ns_);
     }
     void look() noexcept {
-        quiet_looks_ = moved == moved_then_ ? quiet_looks_ + 1 : 0;
-        moved_then_ = moved;
-        if (quiet_looks_ < looks) {
+        const relayed& forth = result.a_to_b;
+        const relayed& back = result.b_to_a;
+        const unsigned quiet = std::max({both_.look(forth.bytes + back.bytes, true),
+                                         forth_.look(forth.bytes, forth.unsent > 0),
+                                         back_.look(back.bytes, back.unsent > 0)});
+        if (quiet < looks) {
             here().timers().arm_after(quiet_, each_ns_);
         } else {
             directions.context().cancel(reason_);
@@ -123,8 +150,9 @@ private:
     quiet_timer quiet_;
     stop_watch stop_;
     std::uint64_t each_ns_ = 0;
-    std::uint64_t moved_then_ = 0;
-    unsigned quiet_looks_ = 0;
+    quiet_count both_{true};
+    quiet_count forth_{false};
+    quiet_count back_{false};
     errc reason_ = errc::timed_out;
 };
 
@@ -183,9 +211,10 @@ public:
     }
 
     // ---- what has happened ---------------------------------------------------------------------
+    void received(std::size_t bytes) noexcept { out_->unsent += bytes; }
     void sent(std::size_t bytes) noexcept {
         out_->bytes += bytes;
-        all_.moved += bytes;
+        out_->unsent -= bytes;
         if (total_ != nullptr) *total_ += bytes;
         if (rate_ > 0)
             due_ns_ = std::max(due_ns_, here().now_ns()) + bytes * 1'000'000'000 / rate_;
@@ -194,21 +223,28 @@ public:
         out_->end = how;
         all_.ended_by(sender_, how);
         if (how == errc::end_of_stream) {
-            static_cast<void>(to.try_shutdown_send());
+            note(SHUT_WR, to.try_shutdown_send());
         } else {
-            all_.directions.cancel();  // nothing reaches this side any more
+            give_up();  // nothing reaches this side any more
         }
     }
-    void sending_failed(const std::error_code& how, std::size_t unsent) noexcept {
+    void sending_failed(const std::error_code& how) noexcept {
         out_->end = how;
-        out_->unsent = unsent;
         const bool a = sender_ == relay_result::side::a;
         all_.ended_by(a ? relay_result::side::b : relay_result::side::a, how);
         // What the failed side had sent is still to be had; then its stream ends.
-        if (!asked_for(how)) static_cast<void>(to.try_shutdown_receive());
+        if (!asked_for(how)) note(SHUT_RD, to.try_shutdown_receive());
     }
+    void give_up() noexcept { all_.directions.cancel(); }
+    /// The half of `to` that should be shut down and is not.
+    [[nodiscard]] const std::optional<int>& half_left() const noexcept { return half_left_; }
 
 private:
+    /// What else may fail says that the connection is gone, and its receive will say so too.
+    void note(int half, const result<void>& shut) noexcept {
+        if (!shut && has_no_descriptor(shut.error())) half_left_ = half;
+    }
+
     relaying& all_;
     relay_result::side sender_;
     bool unfit_ = false;
@@ -219,6 +255,7 @@ private:
     std::size_t most_ = most_spliced;
     std::uint64_t rate_ = 0;
     std::uint64_t due_ns_ = 0;
+    std::optional<int> half_left_;
 };
 
 /// Waits until the rate allows more; false: it was cancelled, and is over.
@@ -239,10 +276,11 @@ task<> copy(direction& d) {
             co_return;
         }
         const std::size_t size = got->size();
+        d.received(size);
         while (!got->empty()) {
             const auto sent = co_await d.to.send(got->bytes());
             if (!sent) {
-                d.sending_failed(sent.error(), got->size());
+                d.sending_failed(sent.error());
                 co_return;
             }
             d.sent(*sent);
@@ -258,13 +296,13 @@ task<> send_by_copy(direction& d, splice_pipe& from) {
     while (!from.empty()) {
         const auto got = from.try_read(room);
         if (!got) {
-            d.sending_failed(got.error(), from.size());
+            d.sending_failed(got.error());
             co_return;
         }
         for (auto left = std::span(room).first(*got); !left.empty();) {
             const auto sent = co_await d.to.send(left);
             if (!sent) {
-                d.sending_failed(sent.error(), left.size() + from.size());
+                d.sending_failed(sent.error());
                 co_return;
             }
             d.sent(*sent);
@@ -282,7 +320,7 @@ task<> splice(direction& d) {
         const auto got = co_await d.from.splice_to(through, d.most());
         if (!got) {
             const std::error_code& e = got.error();
-            if (has_no_pipe(e)) {
+            if (has_no_descriptor(e)) {
                 d.copy_for_now();
             } else if (cannot_splice(e)) {
                 d.never_splice();
@@ -292,6 +330,7 @@ task<> splice(direction& d) {
             co_return;
         }
         size = *got;
+        d.received(size);
         while (!through.empty()) {
             const auto sent = co_await d.to.splice_from(through);
             if (sent) {
@@ -301,12 +340,23 @@ task<> splice(direction& d) {
                 co_await send_by_copy(d, through);
                 co_return;
             } else {
-                d.sending_failed(sent.error(), through.size());
+                d.sending_failed(sent.error());
                 co_return;
             }
         }
         if (!d.spliced(size)) co_return;
     }
+}
+
+/// shutdown(2) needs a number, and for a direct descriptor there is none when the process has none
+/// left. The ring needs none, but does it on a worker thread of the kernel.
+task<> shut_by_ring(direction& d) {
+    const auto fill = [&d](io_uring_sqe& sqe) {
+        io_uring_prep_shutdown(&sqe, -1, *d.half_left());
+        d.to.aim(sqe);
+    };
+    const auto done = co_await uring(fill);
+    if (!done && done.error() != std::errc::not_connected) d.give_up();
 }
 
 task<> move_bytes(direction& d) {
@@ -315,6 +365,7 @@ task<> move_bytes(direction& d) {
         co_await copy(d);
         if (!d.over()) co_await splice(d);
     }
+    if (d.half_left()) co_await shut_by_ring(d);
 }
 
 }  // namespace

@@ -45,8 +45,9 @@ struct buffer_options {
     /// For streams that move much at a time.
     std::uint32_t large_size = 256 * 1024;
     std::uint32_t large_limit = 32;
-    /// Buffers one stream may have received unasked before it is paused (io_uring; before Linux
-    /// 6.17 the kernel may give it as many as `window` more before it can be stopped).
+    /// Buffers one stream may have received unasked before it is paused; while more than a quarter
+    /// of `limit` are in use, one (io_uring; before Linux 6.17 the kernel may give it as many as
+    /// `window` more before it can be stopped).
     std::uint32_t hold = 4;
     receive_path receive = receive_path::automatic;
     /// One answer of the ring for all buffers that a receive has filled (receive bundles, Linux

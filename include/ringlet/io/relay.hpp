@@ -28,8 +28,9 @@ struct relay_totals {
 
 struct relay_options {
     relay_mode mode = relay_mode::automatic;
-    /// Ends the relay with errc::timed_out when no byte has moved in either direction for this long,
-    /// at the latest a quarter of it later; 0: never. Costs nothing per message.
+    /// Ends the relay with errc::timed_out when for this long no byte has moved in either direction, or
+    /// one direction has had bytes in hand and its receiver has taken none of them, whatever moves in
+    /// the other; at the latest a quarter of it later; 0: never. Costs no timer per message.
     nanoseconds idle{0};
     /// The same once the program is stopping, with errc::stopping: who is in the middle of something
     /// goes on, at most for the program's grace; 0: ends at once.
