@@ -156,6 +156,12 @@ std::string free_address() {
         co_return tcp_listener::bind("127.0.0.1:0").value().local_name().to_string();
     }());
 }
+/// Waits for what other threads do. The limit is for what never comes since something is wrong.
+template <class Condition>
+task<> come_true(Condition condition) {
+    const auto limit = std::chrono::steady_clock::now() + 30s;
+    while (!condition() && std::chrono::steady_clock::now() < limit) co_await yield();
+}
 std::size_t open_files() {
     const auto all = std::filesystem::directory_iterator("/proc/self/fd");
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
@@ -197,12 +203,10 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
                   const auto some_turns = [&]() -> task<> {
                       const std::array<unsigned, 2> then{turns[0], turns[1]};
                       const auto few = [&](unsigned i) { return turns[i] - then[i] < 4; };
-                      for (int i = 0; i < 200'000 && (few(0) || few(1)); ++i) co_await yield();
+                      co_await come_true([&] { return !few(0) && !few(1); });
                   };
-                  // Waits for what may never come if something is wrong: then it is seen below.
                   const auto until = [&](std::size_t count) -> task<> {
-                      for (int i = 0; i < 200'000 && served[0] + served[1] < count; ++i)
-                          co_await yield();
+                      co_await come_true([&] { return served[0] + served[1] >= count; });
                   };
                   const auto load = [&]() -> task<> {
                       all.emplace_back(door.local_name());
@@ -265,9 +269,7 @@ TEST_CASE("what was listened on and closed can be listened on again, by all core
                                   s.start(serve());
                                   const auto peer = address::parse(where).value();
                                   CHECK((co_await tcp_stream::connect(peer)).has_value());
-                                  // For ever if something is wrong, but for this limit.
-                                  for (int i = 0; i < 200'000 && served < 2 * round; ++i)
-                                      co_await yield();
+                                  co_await come_true([&] { return served >= 2 * round; });
                                   s.cancel();
                               });
                               CHECK(served >= 2 * round);
