@@ -11,6 +11,7 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -114,6 +115,23 @@ TEST_CASE("compare: a round that a rival missed is left out") {
     bench::cell& c = all.cells[0];
     c.rows[1].runs.erase(c.rows[1].runs.begin());
     CHECK(bench::to_c(c, c.rows[0])->median == doctest::Approx(1.6));
+}
+
+TEST_CASE("compare: over all cells the rival is the same, and no server is its own") {
+    bench::report all = sample();
+    CHECK(bench::standings_of(all).empty());  // two cells say little
+    all.cells.push_back(all.cells[0]);
+    all.cells[2].name = "echo/1x64";
+    all.cells[2].rows[1] = row_of("C epoll", "epoll", "C", {3, 6, 20});
+    const auto standings = bench::standings_of(all);
+    REQUIRE(standings.size() == 3);
+    CHECK(standings[0].against == "C epoll");
+    CHECK(standings[0].mean == doctest::Approx(std::cbrt(1.5 * 1.5 * 1)));
+    CHECK(standings[0].behind == 2);
+    CHECK(standings[0].alike == 1);
+    CHECK(standings[2].against == "libuv");
+    CHECK(standings[2].mean == doctest::Approx(0.5));
+    CHECK(standings[2].ahead == 3);
 }
 
 TEST_CASE("compare: losses are listed, the worst first") {

@@ -4,8 +4,11 @@
 #include "ratios.hpp"
 
 #include <algorithm>
+#include <cmath>
+#include <map>
 #include <string_view>
 #include <tuple>
+#include <utility>
 
 namespace bench {
 
@@ -166,6 +169,36 @@ std::vector<loss> losses_of(const report& all, std::size_t& compared) {
         return std::tie(b.ratio.median, a.cell) < std::tie(a.ratio.median, b.cell);
     });
     return lost;
+}
+
+std::vector<standing> standings_of(const report& all) {
+    struct sum {
+        standing so_far;
+        double logarithms = 0;
+    };
+    std::map<std::pair<std::string, std::string>, sum> sums;
+    for (const cell& c : all.cells)
+        for (const row& r : c.rows)
+            for (const row& rival : c.rows) {
+                if (r.kind != "ours" || &rival == &r) continue;
+                const auto ratio = ratio_of(r, &rival);
+                if (!ratio || ratio->median <= 0) continue;
+                sum& s = sums[{r.server, rival.server}];
+                s.logarithms += std::log(ratio->median);
+                ++(ratio->median > losing       ? s.so_far.behind
+                   : ratio->median < 1 / losing ? s.so_far.ahead
+                                                : s.so_far.alike);
+            }
+    std::vector<standing> standings;
+    for (auto& [names, s] : sums) {
+        const unsigned cells = s.so_far.ahead + s.so_far.alike + s.so_far.behind;
+        if (cells < 3) continue;
+        s.so_far.server = names.first;
+        s.so_far.against = names.second;
+        s.so_far.mean = std::exp(s.logarithms / cells);
+        standings.push_back(std::move(s.so_far));
+    }
+    return standings;
 }
 
 std::vector<change> changes_since(const report& before, const report& now, double threshold) {

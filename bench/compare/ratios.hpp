@@ -41,6 +41,19 @@ struct loss {
 /// The worst first. `compared` gets how many comparisons there were.
 [[nodiscard]] std::vector<loss> losses_of(const report& all, std::size_t& compared);
 
+/// One server of ringlet's beside one rival over all the cells that both have: the rival is the same
+/// in each, and so none that luck has chosen.
+struct standing {
+    std::string server;
+    std::string against;
+    double mean = 0;  ///< geometric mean of the cells' ratios of CPU per message
+    unsigned ahead = 0;
+    unsigned alike = 0;  ///< within `losing`, one way or the other
+    unsigned behind = 0;
+};
+/// Of rivals that share at least three cells with it.
+[[nodiscard]] std::vector<standing> standings_of(const report& all);
+
 /// What has become of one server in one cell since a former report.
 struct change {
     std::string cell;

@@ -154,6 +154,21 @@ std::vector<line> loss_lines(const report& all) {
     return lines;
 }
 
+std::vector<line> standing_lines(const report& all) {
+    std::vector<line> lines{
+        {"ringlet", "against", "cells", "mean", "ahead", "alike", "behind", ""}};
+    for (const standing& s : standings_of(all))
+        lines.push_back({s.server, s.against, std::to_string(s.ahead + s.alike + s.behind),
+                         fmt::format("{:.2f}", s.mean), std::to_string(s.ahead),
+                         std::to_string(s.alike), std::to_string(s.behind), ""});
+    return lines;
+}
+
+constexpr std::string_view standing_legend =
+    "Over all cells: the geometric mean of the ratios of CPU per message, and in how many cells "
+    "ringlet is ahead by more than 3 %, alike, or behind. The rival is the same in every cell; the "
+    "best of each cell is partly chosen by noise.\n";
+
 std::string trust_text(const report& all) {
     std::size_t runs = 0;
     std::size_t bad = 0;
@@ -239,6 +254,8 @@ std::string tail_text(const report& all) {
         if (lost.back() == '\n' && lost[lost.size() - 2] == ':')
             text += text_table(loss_lines(all));
     }
+    if (const auto lines = standing_lines(all); lines.size() > 1)
+        text += std::string(standing_legend) + text_table(lines);
     return text + trust_text(all);
 }
 
@@ -269,6 +286,9 @@ std::string markdown_of(const report& all) {
                        "\n### What ringlet loses\n\n" + loss_sentence(all) + "\n";
     std::size_t compared = 0;
     if (!losses_of(all, compared).empty()) text += markdown_table(loss_lines(all)) + "\n";
+    if (const auto lines = standing_lines(all); lines.size() > 1)
+        text += "### Over all cells\n\n" + std::string(standing_legend) + "\n" +
+                markdown_table(lines) + "\n";
     text += "### Cells\n\n" + std::string(legend) + "\n";
     for (const cell& c : all.cells)
         text += fmt::format("**{}**\n\n{}{}\n", title_of(c), markdown_table(lines_of(c)),
