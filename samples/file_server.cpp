@@ -23,6 +23,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace {
@@ -333,7 +334,8 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     ringlet::open_options folder;
     folder.folder = true;
     auto root = co_await ringlet::file::open(set.root, folder);
-    site here{set, std::move(root).value(), {}};
+    if (!root) throw std::system_error(root.error(), "--root " + set.root);
+    site here{set, std::move(*root), {}};
     ringlet::semaphore room(samples::share_of(set.max_connections));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
         // The permit first: who finds no room waits in the backlog, not in this process.
