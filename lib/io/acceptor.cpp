@@ -70,15 +70,16 @@ acceptor::acceptor(core& home, owned_descriptor socket, shared_port& port, bool 
     if (!fed) return;
     shared_ = &port;
     direct_ = false;  // a slot of this ring's table is of no use to another core
+    // From the first wait on, of whichever core; one that waits already has told a former acceptor.
+    const bool others_wait = std::any_of(port.open.begin(), port.open.end(),
+                                         [](const auto& open) { return open.load(); });
     port.listeners[program::this_core] = this;
     port.open[program::this_core].store(true, std::memory_order_release);
-    if (socket_) {
-        port.accepts_on.store(program::this_core, std::memory_order_release);
-        port.full.store(false);
-        accept_again();  // for the others too, whatever this core's program does
-    } else {
-        tell_of_room();
-    }
+    if (!socket_) return;
+    port.accepts_on.store(program::this_core, std::memory_order_release);
+    accepts_ = false;
+    port.full.store(true);
+    if (others_wait) accept_again();
 }
 
 acceptor::~acceptor() {
@@ -152,6 +153,7 @@ int acceptor::take_or_arm() noexcept {
 void acceptor::wait(next_op& waiter) noexcept {
     RINGLET_CHECK(waiting_ == nullptr, "two tasks wait for the next connection of one listener");
     waiting_ = &waiter;
+    if (shared_ != nullptr) tell_of_room();
     if (home_.ring() != nullptr || !socket_ || pause_.linked()) return;
     sit();
     if (const int error = home_.register_descriptor(*socket_); error != 0) absorb(error);
@@ -182,7 +184,9 @@ int acceptor::edge(completion& self) noexcept {
     auto& a = static_cast<acceptor&>(self);
     // One at a time, and only for somebody: the rest waits in the backlog. With several cores to
     // deal out to, each turn takes a handful.
-    const auto wanted = [&a] { return a.shared_ == nullptr ? a.somebody_waits() : a.accepts_ && !a.ended_; };
+    const auto wanted = [&a] {
+        return a.shared_ == nullptr ? a.somebody_waits() : a.accepts_ && !a.ended_;
+    };
     for (int n = 0; n < 64 && wanted(); ++n) {
         const int fd = a.try_accept();
         if (fd < 0) return -EAGAIN;
@@ -289,6 +293,7 @@ void acceptor::stop_accepting() noexcept {
 
 void acceptor::accept_again() noexcept {
     accepts_ = true;
+    if (shared_ != nullptr) shared_->full.store(false);
     if (ended_ || retired_ || !socket_) return;
     if (home_.ring() != nullptr) {
         arm();
@@ -307,8 +312,9 @@ void acceptor::taken() noexcept {
     }
 }
 
-/// Where one core accepts for all and has stopped since none had room: this one has some.
+/// Where one core accepts for all and does not, since none had room or wanted any: this one does.
 void acceptor::tell_of_room() noexcept {
+    if (!shared_->full.load()) return;
     const unsigned left = shared_->waiting[program::this_core].load();
     if (left > options_.ready_limit / 2 || !shared_->full.exchange(false)) return;
     const unsigned accepting = shared_->accepts_on.load(std::memory_order_acquire);
@@ -321,8 +327,9 @@ void acceptor::tell_of_room() noexcept {
                         },
                     .subject = shared_};
     program& p = *program::running.load(std::memory_order_acquire);
-    // Not told: then the next one that is taken does it.
-    if (p.cores[accepting] == nullptr || !p.cores[accepting]->post(m)) shared_->full.store(true);
+    if (p.cores[accepting] != nullptr && p.cores[accepting]->post(m)) return;
+    shared_->full.store(true);  // its inbox is full: once more in a while
+    if (!pause_.linked()) home_.timers().arm_after(pause_, first_pause_ns);
 }
 
 /// Gives a connection to the next core in turn that has room; false when that is this one, or none.
@@ -378,6 +385,7 @@ void acceptor::absorb(int error) noexcept {
 void acceptor::pause::over(timer& t) noexcept {
     acceptor& a = *static_cast<pause&>(t).owner;
     if (a.ended_ || a.retired_) return;
+    if (!a.socket_) return a.tell_of_room();
     a.failed_in_a_row_ = 0;
     if (a.home_.ring() != nullptr) {
         a.arm();
@@ -433,6 +441,7 @@ void acceptor::leave_port() noexcept {
     if (shared_ != nullptr) {
         shared_->open[program::this_core].store(false, std::memory_order_release);
         shared_->listeners[program::this_core] = nullptr;
+        shared_->waiting[program::this_core].fetch_sub(static_cast<unsigned>(ready_.size()));
     }
     const bool had_it = shared_ != nullptr ? static_cast<bool>(socket_) : file_.exists();
     if (--port_->users > 0 && !had_it) return;

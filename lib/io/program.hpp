@@ -35,7 +35,7 @@ struct shared_port {
     std::vector<acceptor*> listeners;
     std::vector<std::atomic<bool>> open;  ///< whether that core has one, for the accepting core
     std::vector<std::atomic<unsigned>> waiting;
-    /// No core has room: the accepting one waits to be told that one has.
+    /// No core has room, or none has wanted any yet: the accepting one waits to be told otherwise.
     std::atomic<bool> full = false;
 };
 
