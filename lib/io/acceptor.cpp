@@ -206,7 +206,8 @@ void acceptor::arm() noexcept {
     io_uring_sqe& sqe = home_.ring()->take();
     prepare_accept(sqe, (*socket_).fd, set_aside_ > 0);
     // No room for the peer's address: the next connection of a multishot accept would overwrite it.
-    const bool many = multishot_ && set_aside_ != 1;
+    // And it takes all that is in the backlog, which is too much where a core has no room.
+    const bool many = multishot_ && set_aside_ != 1 && !is_crowded();
     if (many) sqe.ioprio |= IORING_ACCEPT_MULTISHOT;
     io_uring_sqe_set_data64(&sqe, user_data(*this, kernel::tag::many));
     armed_ = true;
@@ -254,7 +255,11 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     }
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_ = false;
     if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
-    if (a.waiting_ != nullptr || a.is_room(a.options_.ready_limit - 1)) a.accept_again();
+    if (a.waiting_ != nullptr || a.is_room(a.options_.ready_limit - 1)) {
+        a.accept_again();
+    } else {
+        a.stop_accepting();  // the last room may have gone to others since it was asked to end
+    }
 }
 
 void acceptor::arrived(int fd) noexcept {
@@ -278,6 +283,15 @@ bool acceptor::is_room(unsigned most) const noexcept {
     if (shared_ == nullptr) return ready_.size() <= most;
     for (std::size_t i = 0; i < shared_->open.size(); ++i)
         if (shared_->open[i].load() && shared_->waiting[i].load() <= most) return true;
+    return false;
+}
+
+/// Whether one of the cores that this one accepts for has no room.
+bool acceptor::is_crowded() const noexcept {
+    if (shared_ == nullptr) return false;
+    for (std::size_t i = 0; i < shared_->open.size(); ++i)
+        if (shared_->open[i].load() && shared_->waiting[i].load() >= options_.ready_limit)
+            return true;
     return false;
 }
 

@@ -78,6 +78,7 @@ private:
     void deliver(int fd) noexcept;
     [[nodiscard]] bool deal_out(int fd) noexcept;
     [[nodiscard]] bool is_room(unsigned most) const noexcept;
+    [[nodiscard]] bool is_crowded() const noexcept;
     void stop_accepting() noexcept;
     void accept_again() noexcept;
     void taken() noexcept;
