@@ -20,6 +20,7 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <tuple>
 
 using namespace ringlet;
 
@@ -78,7 +79,7 @@ task<bool> receives(tcp_stream& from) {
     co_return (co_await from.recv(room).within(std::chrono::seconds(5))).value_or(0) == 4;
 }
 task<bool> sends_later(tcp_stream& to) {
-    co_await sleep_for(std::chrono::milliseconds(5));
+    std::ignore = co_await sleep_for(std::chrono::milliseconds(5));
     co_return (co_await to.send_all("late")).has_value();
 }
 
@@ -149,7 +150,7 @@ TEST_CASE("without epoll_pwait2 the waits with a time limit still hear of data a
             const auto body = [](ringlet::core& c) -> task<std::string> {
                 auto both = co_await flavours::connected();
                 const auto turns = c.stats().turns;
-                co_await sleep_for(std::chrono::milliseconds(20));
+                std::ignore = co_await sleep_for(std::chrono::milliseconds(20));
                 const bool spun = c.stats().turns - turns > 20;
                 const auto [got, sent] =
                     co_await all_of(receives(both.server), sends_later(both.client));
