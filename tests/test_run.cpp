@@ -159,8 +159,8 @@ std::string free_address() {
 /// Waits for what other threads do. The limit is for what never comes since something is wrong.
 template <class Condition>
 task<> come_true(Condition condition) {
-    const auto limit = std::chrono::steady_clock::now() + 30s;
-    while (!condition() && std::chrono::steady_clock::now() < limit) co_await yield();
+    const auto limit = now() + 30s;
+    while (!condition() && now() < limit) co_await yield();
 }
 std::size_t open_files() {
     const auto all = std::filesystem::directory_iterator("/proc/self/fd");

@@ -257,7 +257,6 @@ def counters_on_a_signal(backend):
 
         def told():
             s.signal(signal.SIGUSR1)  # again and again: what is read back may be half a report
-            time.sleep(0.002)
             return re.findall(r"^echo_server:\n(?:  .*\n)*  pipes=.*\n", s.stderr(), re.MULTILINE)
 
         report = wait_until(told, 5, "the report on SIGUSR1")[-1]

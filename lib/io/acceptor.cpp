@@ -39,6 +39,14 @@ bool concerns_one_connection(int error) noexcept {
     }
 }
 
+/// Whether `holds` for what waits at any of the cores that listen.
+template <class Test>
+bool any_core(const shared_port& port, Test holds) noexcept {
+    for (std::size_t i = 0; i < port.open.size(); ++i)
+        if (port.open[i].load() && holds(port.waiting[i].load())) return true;
+    return false;
+}
+
 }  // namespace
 
 const completion_kind acceptor::kind_{
@@ -281,18 +289,14 @@ void acceptor::deliver(int fd) noexcept {
 /// taken.
 bool acceptor::is_room(unsigned most) const noexcept {
     if (shared_ == nullptr) return ready_.size() <= most;
-    for (std::size_t i = 0; i < shared_->open.size(); ++i)
-        if (shared_->open[i].load() && shared_->waiting[i].load() <= most) return true;
-    return false;
+    return any_core(*shared_, [most](unsigned waiting) { return waiting <= most; });
 }
 
 /// Whether one of the cores that this one accepts for has no room.
 bool acceptor::is_crowded() const noexcept {
-    if (shared_ == nullptr) return false;
-    for (std::size_t i = 0; i < shared_->open.size(); ++i)
-        if (shared_->open[i].load() && shared_->waiting[i].load() >= options_.ready_limit)
-            return true;
-    return false;
+    const unsigned limit = options_.ready_limit;
+    return shared_ != nullptr &&
+           any_core(*shared_, [limit](unsigned waiting) { return waiting >= limit; });
 }
 
 /// What else comes waits in the backlog.

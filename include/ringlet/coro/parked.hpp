@@ -51,4 +51,19 @@ private:
     stop_node stop_;
 };
 
+/// One of them that may be ended by a stop of the program.
+template <class Op>
+class stoppable_wait : public parked_wait {
+public:
+    /// The same, ended by a stop of the program with errc::stopping when it would have to wait.
+    [[nodiscard]] Op&& or_stop() && noexcept {
+        extras |= ends_at_stop;
+        return static_cast<Op&&>(*this);
+    }
+
+protected:
+    stoppable_wait() noexcept = default;
+    stoppable_wait(stoppable_wait&&) noexcept = default;
+};
+
 }  // namespace ringlet::detail

@@ -16,18 +16,12 @@ namespace ringlet {
 /// Ends after a duration (never early, late by up to 65 us and the loop's turn) or with
 /// errc::cancelled: test the result, since a loop that goes on when its scope has been cancelled
 /// waits no more. Costs no system call.
-class [[nodiscard]] sleep_for : detail::parked_wait {
+class [[nodiscard]] sleep_for : public detail::stoppable_wait<sleep_for> {
 public:
     [[nodiscard]] explicit sleep_for(nanoseconds duration) noexcept
         : timer_(*this, duration.count() > 0 ? static_cast<std::uint64_t>(duration.count()) : 0) {}
     sleep_for(sleep_for&& unstarted) noexcept
-        : parked_wait(std::move(unstarted)), timer_(*this, unstarted.timer_.duration) {}
-
-    /// The same, ended by a stop of the program with errc::stopping.
-    [[nodiscard]] sleep_for&& or_stop() && noexcept {
-        extras |= ends_at_stop;
-        return std::move(*this);
-    }
+        : stoppable_wait(std::move(unstarted)), timer_(*this, unstarted.timer_.duration) {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <ringlet_promise Promise>

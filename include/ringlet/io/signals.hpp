@@ -26,16 +26,11 @@ public:
     signal_set(const signal_set&) = delete;
     signal_set& operator=(const signal_set&) = delete;
 
-    class [[nodiscard]] next_signal : public detail::parked_wait {
+    class [[nodiscard]] next_signal : public detail::stoppable_wait<next_signal> {
     public:
         explicit next_signal(signal_set& s) noexcept : set_(&s) {}
         next_signal(next_signal&& unstarted) noexcept
-            : parked_wait(std::move(unstarted)), set_(unstarted.set_) {}
-        /// The same, ended by a stop of the program with errc::stopping when none has come.
-        [[nodiscard]] next_signal&& or_stop() && noexcept {
-            extras |= ends_at_stop;
-            return std::move(*this);
-        }
+            : stoppable_wait(std::move(unstarted)), set_(unstarted.set_) {}
         [[nodiscard]] bool await_ready() const noexcept { return false; }
         template <ringlet_promise Promise>
         [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {

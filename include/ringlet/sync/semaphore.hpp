@@ -45,17 +45,12 @@ public:
         semaphore* from_ = nullptr;
     };
 
-    class [[nodiscard]] acquire_op : public detail::parked_wait {
+    class [[nodiscard]] acquire_op : public detail::stoppable_wait<acquire_op> {
     public:
         explicit acquire_op(semaphore& s) noexcept : from_(&s) {}
         acquire_op(acquire_op&& unstarted) noexcept
-            : parked_wait(std::move(unstarted)), from_(unstarted.from_) {}
+            : stoppable_wait(std::move(unstarted)), from_(unstarted.from_) {}
 
-        /// The same, ended by a stop of the program with errc::stopping when no permit is free.
-        [[nodiscard]] acquire_op&& or_stop() && noexcept {
-            extras |= ends_at_stop;
-            return std::move(*this);
-        }
         [[nodiscard]] bool await_ready() const noexcept { return false; }
         template <ringlet_promise Promise>
         [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
