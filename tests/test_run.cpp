@@ -169,7 +169,8 @@ std::size_t open_files() {
 }  // namespace
 
 TEST_CASE("one accepting core takes no more than there is room for, and a full core stops no other") {
-    each_backend([](run_options& options) {
+    for (const unsigned accepting : {0U, 1U}) each_backend([&](run_options& options) {
+        INFO("core " << accepting << " accepts");
         options.cores = 2;
         options.accept = run_options::accept_mode::one_core;
         constexpr unsigned limit = 4;
@@ -177,13 +178,14 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
         std::array<std::atomic<std::size_t>, 2> served{};
         std::array<std::atomic<unsigned>, 2> turns{};
         std::atomic<unsigned> listening = 0;
-        std::array<std::atomic<bool>, 2> takes{};
+        std::array<std::atomic<std::size_t>, 2> takes{1U, 1U};
         std::size_t most_open = 0;
         std::size_t without_core_0 = 0;
         CHECK(run(options, [&]() -> task<> {
                   const unsigned me = core_index();
                   listen_options few;
                   few.ready_limit = limit;
+                  while (listening == 0 && me != accepting) co_await yield();
                   auto door = tcp_listener::bind("127.0.0.1:0", few).value();
                   ++listening;
                   while (listening < 2) co_await yield();
@@ -193,7 +195,7 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
                       while (auto peer = co_await door.next()) {
                           kept.push_back(std::move(*peer));
                           ++served[me];
-                          while (!takes[me]) {
+                          while (served[me] >= takes[me]) {
                               ++turns[me];
                               co_await yield();
                           }
@@ -218,10 +220,16 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
                           co_await some_turns();
                       }
                       most_open = open_files() - before - clients;
-                      takes[1] = true;
-                      co_await until(2 + clients - limit);
+                      // Core 1 takes some at a time, and is full again each time: core 0 gets none.
+                      for (std::size_t n = 4; n < 2 + clients - 3 * limit; n += 3) {
+                          takes[1] = n;
+                          co_await until(1 + n);
+                          co_await some_turns();
+                      }
+                      takes[1] = 2 + clients;
+                      co_await until(2 + clients - limit - 2);
                       without_core_0 = served[1];
-                      takes[0] = true;
+                      takes[0] = 2 + clients;
                       co_await until(2 + clients);
                       stop();
                   };

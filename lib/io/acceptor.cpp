@@ -276,13 +276,13 @@ void acceptor::arrived(int fd) noexcept {
     } else if (shared_ == nullptr || !deal_out(fd)) {
         deliver(fd);
     }
+    if (!retired_ && !is_room(options_.ready_limit - 1)) stop_accepting();
 }
 
 void acceptor::deliver(int fd) noexcept {
     if (give_to_waiter(fd)) return;
     ready_.push_back(fd);
     if (shared_ != nullptr) shared_->waiting[program::this_core].fetch_add(1);
-    if (socket_ && !is_room(options_.ready_limit - 1)) stop_accepting();
 }
 
 /// Whether this core, or one that it accepts for, has no more than `most` that its program has not
