@@ -146,6 +146,75 @@ TEST_CASE("a busy connection does not keep the others waiting") {
     });
 }
 
+namespace {
+
+/// One byte at a time, each seen by the core before the next is sent.
+task<> send_in_drops(core& c, const net::plain_client& from, int count) {
+    for (int i = 0; i < count; ++i) {
+        CHECK(from.send("x"));
+        const std::uint64_t turns = c.counters().turns;
+        while (c.counters().turns < turns + 2) co_await yield();
+    }
+}
+
+/// Takes `count` bytes in one of the ways there are.
+using take_form = task<std::size_t> (*)(tcp_stream&, std::size_t count);
+task<std::size_t> take_by_recv(tcp_stream& from, std::size_t count) {
+    co_return (co_await net::receive(from, count)).size();
+}
+task<std::size_t> take_by_chunks(tcp_stream& from, std::size_t count) {
+    std::size_t have = 0;
+    auto chunks = from.chunks();
+    while (have < count) {
+        const auto got = co_await chunks.next();
+        if (!got) break;
+        have += got->size();
+    }
+    co_return have;
+}
+task<std::size_t> take_by_splice(tcp_stream& from, std::size_t count) {
+    std::size_t have = 0;
+    splice_pipe through;
+    std::array<std::byte, 512> room{};
+    while (have < count) {
+        const auto got = co_await from.splice_to(through, room.size());
+        if (!got) break;
+        have += *got;
+        while (!through.empty()) CHECK(through.try_read(room));
+    }
+    co_return have;
+}
+
+}  // namespace
+
+TEST_CASE("what comes while nobody reads does not wake the core again and again, and is not lost") {
+    for (const take_form take : {take_by_recv, take_by_chunks, take_by_splice}) {
+        flavours::each_task([take](core& c) -> task<> {
+            auto door = tcp_listener::bind("127.0.0.1:0").value();
+            net::plain_client peer(door.local_name());
+            auto stream = (co_await door.next()).value();
+            std::size_t sent = 0;
+            for (int round = 0; round < 3; ++round) {
+                const auto send_later = [&]() -> task<> {
+                    co_await yield();
+                    CHECK(peer.send("first"));
+                };
+                const auto [got, nothing] = co_await all_of(take(stream, sent + 5), send_later());
+                CHECK(got == sent + 5);
+                const std::uint64_t edges = c.counters().edges;
+                co_await send_in_drops(c, peer, 50);
+                CHECK(c.counters().edges - edges <= 3);
+                sent = 50;
+            }
+            // A writer on the same stream is still told, and so is a reader of the end.
+            CHECK(co_await stream.send_all("all this"));
+            ::shutdown(peer.fd(), SHUT_WR);
+            CHECK(co_await take(stream, 1000) == 50);
+            CHECK(peer.recv(100) == "all this");
+        });
+    }
+}
+
 TEST_CASE("accepted connections wait in the kernel when nobody takes them") {
     flavours::each_task([](core& c) -> task<> {
         listen_options options;

@@ -475,6 +475,7 @@ int core::poll_edges(std::int64_t timeout_ns) noexcept {
             return;
         }
         auto& d = *static_cast<descriptor*>(data);
+        const bool known = d.readable;
         ++stats_.edges;
         if ((events & ~(EPOLLIN | EPOLLOUT)) == 0) [[likely]] {
             d.readable = d.readable || (events & EPOLLIN) != 0;
@@ -489,8 +490,21 @@ int core::poll_edges(std::int64_t timeout_ns) noexcept {
         completion* reader = d.seat(side::read);
         if (reader != nullptr && d.readable && reader->at == phase::parked) queue_attempt(*reader);
         completion* writer = d.seat(side::write);
-        if (writer != nullptr && d.writable && writer->at == phase::parked) queue_attempt(*writer);
+        if (writer != nullptr && d.writable && writer->at == phase::parked) {
+            queue_attempt(*writer);
+        } else if (reader == nullptr && known) [[unlikely]] {
+            mute(d);
+        }
     });
+}
+
+/// What comes while nobody reads would wake the core for nothing, segment by segment: a peer that
+/// floods, a proxy whose other side is slower (a quarter of its CPU). The next reader changes it back.
+void core::mute(descriptor& d) noexcept {
+    if (!d.registered || poller_->change(d.fd, &d, kernel::poller::writing_side) != 0) return;
+    ++stats_.registrations;
+    d.registered = false;
+    d.muted = true;
 }
 
 std::int64_t core::time_to_sleep(bool may_sleep) {
@@ -551,18 +565,23 @@ bool core::make_room_for_edges() noexcept {
     return true;
 }
 
-int core::register_descriptor(descriptor& d) noexcept {
-    if (d.registered) return 0;
+int core::register_descriptor(descriptor& d, side waiting) noexcept {
+    if (d.registered || (d.muted && waiting == side::write)) return 0;
     if (!make_room_for_edges()) return -ENOMEM;
-    const int error = poller_->add(d.fd, &d);
     ++stats_.registrations;
-    d.registered = error == 0;
+    const bool muted = d.muted;
+    const int error = muted ? poller_->change(d.fd, &d, kernel::poller::both_sides)
+                            : poller_->add(d.fd, &d);
+    if (error != 0) return error;
+    d.registered = true;
+    d.muted = false;
+    if (muted) return 0;
     // A receive from a Unix-domain stream ends where descriptors were sent along (unix(7)): a short
     // one says nothing of what is behind, and its edge has been.
     int domain = 0;
     if (sys::get_option(d.fd, SOL_SOCKET, SO_DOMAIN, domain) == 0 && domain == AF_UNIX)
         d.trust_short = false;
-    return error;
+    return 0;
 }
 
 void core::edge_queue::reserve(std::size_t count) {

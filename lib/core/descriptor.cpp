@@ -42,7 +42,7 @@ void close_file(core& c, int file) noexcept {
 void descriptor::open(int opened) noexcept {
     fd = opened & ~direct_bit;
     sqe_flags = (opened & direct_bit) != 0;
-    registered = closing = bulk = nonblocking = false;
+    registered = muted = closing = bulk = nonblocking = false;
     shares = 0;
     readable = writable = trust_short = true;
     bulk_score = zero_copy = 0;
@@ -88,7 +88,7 @@ static bool withdraw(core& c, descriptor& d) noexcept {
     if (c.zero_copies().held() > 0) c.zero_copies().forget(d);
     // Before close(2), not by it: a forked child may hold the socket open, and epoll would go on
     // reporting a descriptor that is no more.
-    if (d.registered) c.poller()->remove(d.fd);
+    if (d.known_to_epoll()) c.poller()->remove(d.fd);
     if (d.many.armed || d.many.queued > 0) d.many.kind->retire(c, d.many);
     return d.many.armed;
 }

@@ -107,7 +107,7 @@ void acceptor::sit() noexcept {
 /// epoll: lets edge() look in the next turn. Registered first: that makes the room in the queue.
 void acceptor::attempt_soon() noexcept {
     sit();
-    if (const int error = home_.register_descriptor(*socket_); error != 0) {
+    if (const int error = home_.register_descriptor(*socket_, side::read); error != 0) {
         absorb(error);
     } else if (at != phase::edge) {
         home_.queue_attempt(*this);
@@ -164,7 +164,7 @@ void acceptor::wait(next_op& waiter) noexcept {
     if (shared_ != nullptr) tell_of_room();
     if (home_.ring() != nullptr || !socket_ || pause_.linked()) return;
     sit();
-    if (const int error = home_.register_descriptor(*socket_); error != 0) absorb(error);
+    if (const int error = home_.register_descriptor(*socket_, side::read); error != 0) absorb(error);
 }
 
 /// epoll: one connection, past those that failed on their own.

@@ -312,7 +312,7 @@ bool operation<Op, Seat>::wait_after_attempt(core& c, cancel_scope& context) noe
         detail::kind_of<Op>::wait_on(c, self());
     } else {
         if constexpr (detail::has_seat<Op>) {
-            if (const int error = c.register_descriptor(self().target()); error != 0) {
+            if (const int error = c.register_descriptor(self().target(), Op::seat); error != 0) {
                 answer = error;
                 return answered_at_once(c);
             }

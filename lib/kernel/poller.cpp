@@ -19,6 +19,10 @@ int poller::add(int fd, void* data, std::uint32_t events) noexcept {
     return sys::epoll_add(epoll_.get(), fd, events, data);
 }
 
+int poller::change(int fd, void* data, std::uint32_t events) noexcept {
+    return sys::epoll_change(epoll_.get(), fd, events, data);
+}
+
 void poller::remove(int fd) noexcept {
     static_cast<void>(sys::epoll_remove(epoll_.get(), fd));
 }

@@ -22,7 +22,10 @@ public:
     /// that the socket is empty.
     static constexpr std::uint32_t both_sides =
         EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLPRI | EPOLLET;
+    static constexpr std::uint32_t writing_side = EPOLLOUT | EPOLLET;
     [[nodiscard]] int add(int fd, void* data, std::uint32_t events = both_sides) noexcept;
+    /// The same from now on; tells of what is there already, as add() does.
+    [[nodiscard]] int change(int fd, void* data, std::uint32_t events) noexcept;
     void remove(int fd) noexcept;
 
     /// Waits for at most `timeout_ns` (< 0: no limit, 0: only looks) and calls

@@ -232,6 +232,12 @@ int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept {
     event.data.ptr = data;
     return checked(::epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event));
 }
+int epoll_change(int epoll, int fd, std::uint32_t events, void* data) noexcept {
+    epoll_event event{};
+    event.events = events;
+    event.data.ptr = data;
+    return checked(::epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event));
+}
 int epoll_remove(int epoll, int fd) noexcept {
     epoll_event event{};
     return checked(::epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &event));

@@ -87,6 +87,7 @@ void ring_bell(int fd) noexcept;
 // epoll.
 [[nodiscard]] int epoll_create() noexcept;
 [[nodiscard]] int epoll_add(int epoll, int fd, std::uint32_t events, void* data) noexcept;
+[[nodiscard]] int epoll_change(int epoll, int fd, std::uint32_t events, void* data) noexcept;
 [[nodiscard]] int epoll_remove(int epoll, int fd) noexcept;
 /// EINTR counts as no event. `timeout_ns` < 0: no limit.
 [[nodiscard]] int epoll_wait(int epoll, epoll_event* events, int room,

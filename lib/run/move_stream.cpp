@@ -96,8 +96,8 @@ task<bool> move_direct(unsigned index, core& home, descriptor& d, stream_receive
 task<result<void>> move_plain(unsigned index, core& home, descriptor& d, stream_receiver receiver) {
     const int fd = d.direct() ? installed(home, d) : d.fd;
     if (fd < 0) co_return answer::to_error(fd);
-    if (d.registered) home.poller()->remove(d.fd);
-    d.registered = false;
+    if (d.known_to_epoll()) home.poller()->remove(d.fd);
+    d.registered = d.muted = false;
     d.readable = d.writable = true;
     const auto take_in = [&]() noexcept { return arrive(fd, home, d, receiver); };
     auto done = co_await on_core(index, take_in);

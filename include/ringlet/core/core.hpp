@@ -172,8 +172,8 @@ public:
     void forget_attempt(completion& c) noexcept { edges_.remove(&c); }
     /// For a reader and a writer of each open descriptor; false when there is no memory.
     [[nodiscard]] bool make_room_for_edges() noexcept;
-    /// epoll: lets `d` be found by its edges, once for all; 0 or -errno.
-    [[nodiscard]] int register_descriptor(descriptor& d) noexcept;
+    /// epoll: lets an operation that waits on this side of `d` be found by its edges; 0 or -errno.
+    [[nodiscard]] int register_descriptor(descriptor& d, side waiting) noexcept;
 
     [[nodiscard]] kernel::ring* ring() noexcept { return ring_.get(); }
     [[nodiscard]] kernel::poller* poller() noexcept { return poller_.get(); }
@@ -235,6 +235,7 @@ private:
     void enter_kernel(bool may_sleep);
     void reap_ring() noexcept;
     int poll_edges(std::int64_t timeout_ns) noexcept;
+    void mute(descriptor& d) noexcept;
     [[nodiscard]] bool spin_for_work();
     [[nodiscard]] std::int64_t time_to_sleep(bool may_sleep);
     void skip_time(bool nothing_came);

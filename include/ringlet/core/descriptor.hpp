@@ -59,7 +59,8 @@ struct descriptor : starved_link, deadline_pair {
     /// the next edge (epoll) or until the ring has been asked.
     bool readable = true;
     bool writable = true;
-    bool registered : 1 = false;   ///< known to epoll
+    bool registered : 1 = false;   ///< each edge is told by epoll
+    bool muted : 1 = false;        ///< known to epoll, which tells of the writing side only
     /// epoll: a short read does not mean empty any more (end of stream, error or urgent data seen).
     bool trust_short : 1 = true;
     bool closing : 1 = false;
@@ -83,6 +84,7 @@ struct descriptor : starved_link, deadline_pair {
     descriptor() noexcept = default;
     /// As made, for a newly opened `fd`, which may have the direct_bit.
     void open(int fd) noexcept;
+    [[nodiscard]] bool known_to_epoll() const noexcept { return registered || muted; }
     [[nodiscard]] bool direct() const noexcept { return sqe_flags != 0; }
     [[nodiscard]] starved_link& starved() noexcept { return *this; }
 
