@@ -67,6 +67,17 @@ TEST_CASE("a core says what it got of what it was asked for") {
     CHECK_FALSE(says((*plain)->describe(), "incremental"));
 }
 
+TEST_CASE("a ring that receives between two calls gets no incremental buffers") {
+    for (const ring_flavour f : {ring_flavour::cooperative, ring_flavour::plain}) {
+        core_options options = with(false, true);
+        options.flavour = f;
+        const auto made = core::make(options);
+        if (!made) return;
+        CHECK((*made)->buffers().form() == form::whole);
+        CHECK(says((*made)->describe(), "no-incremental-buffers(only on a deferred ring"));
+    }
+}
+
 TEST_CASE("pinned to readiness a core has no use for either, and says so") {
     core_options options = with(true, false);
     options.buffers.receive = receive_path::readiness;

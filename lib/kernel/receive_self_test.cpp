@@ -266,6 +266,8 @@ receive_verdict prove_bundles(const receive_setup& how) noexcept {
 
 receive_verdict prove_incremental(const receive_setup& how) noexcept {
     if (const int error = fault::injected("incremental_buffers"); error != 0) return refused(error);
+    if ((how.ring_flags & IORING_SETUP_DEFER_TASKRUN) == 0)
+        return {.fault = "only on a deferred ring: else it uses buffers at any moment"};
     return trial(form::incremental, how).run();
 }
 

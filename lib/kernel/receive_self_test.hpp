@@ -23,7 +23,9 @@ struct receive_setup {
 [[nodiscard]] receive_verdict prove_bundles(const receive_setup& how) noexcept;
 
 /// Whether a buffer that the kernel fills bit by bit (IOU_PBUF_RING_INC, Linux 6.12) is filled in
-/// the order of its answers: an answer does not say where in the buffer its bytes are.
+/// the order of its answers: an answer does not say where in the buffer its bytes are. Never without
+/// IORING_SETUP_DEFER_TASKRUN: buffers are taken back from the kernel when slices are scarce, which
+/// is safe only where nothing is received between two calls.
 [[nodiscard]] receive_verdict prove_incremental(const receive_setup& how) noexcept;
 
 }  // namespace ringlet::kernel

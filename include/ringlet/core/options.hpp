@@ -56,7 +56,8 @@ struct buffer_options {
     bool bundles = false;
     /// The ring fills its buffers bit by bit (Linux 6.12): many small messages share one, which
     /// saves memory where streams keep chunks; one that is kept keeps its whole buffer from being
-    /// used again. After a self-test, like `bundles`, and never together with them.
+    /// used again. After a self-test, like `bundles`, never together with them, and only on a ring
+    /// with deferred task work (Linux 6.1).
     bool incremental = false;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
     /// reads and writes of files by chunks) when the first of these is made: pinned, and counted
