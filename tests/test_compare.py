@@ -217,6 +217,28 @@ def test_neighbours(scratch):
         expect(name in report["regime"], lambda: f"the regime is {report['regime']}")
 
 
+def test_a_congestion_of_its_own(scratch):
+    available = pathlib.Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text()
+    code, out, err = call(*ONE_CELL, "--congestion", "nonsense")
+    expect(code == 2 and err.count("\n") == 1 and "nonsense" in err and not out,
+           lambda: f"exit {code}: {out}{err}")
+    if "a network namespace cannot be had" in err:
+        print(f"    skipped: {err.strip()}")
+        return
+    expect(all(name in err for name in available.split()), lambda: f"no names: {err}")
+    names_before = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
+    report, out = measured(scratch, "--congestion", "reno")
+    expect(report["regime"] == "quiet, reno", lambda: report["regime"])
+    expect({"name": "congestion", "value": "reno"} in report["facts"], lambda: f"{report['facts']}")
+    expect("pacing" not in out, lambda: out)
+    for row in report["cells"][0]["rows"]:
+        expect(row["runs"] and not row["failures"], lambda: f"{row}")
+    names = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
+    expect(names == names_before, lambda: f"{names_before} became {names}")
+    code, _, err = call(*ONE_CELL, "--baseline", scratch / "report.json")
+    expect(code == 2 and "regimes" in err, lambda: f"other regime: exit {code}: {err}")
+
+
 def test_bad_flags(_):
     for arguments, word in ((("--only", "nothing/*"), "nothing/*"), (("--servers", "x"), "x"),
                             (("--rounds", "0"), "rounds"), (("--plot", "a.txt"), "a.txt"),

@@ -187,6 +187,24 @@ TEST_CASE("compare: what is no report is refused") {
     CHECK_THROWS_AS(static_cast<void>(bench::load_answer_of("no")), bench::file_error);
 }
 
+TEST_CASE("compare: that bbr paces is said where it was not asked for") {
+    bench::report all = sample();
+    const auto said = [&all] {
+        const bool head = bench::head_text(all).find("--congestion cubic") != std::string::npos;
+        const bool tail = bench::markdown_of(all).find("--congestion cubic") != std::string::npos;
+        CHECK(head == tail);
+        return head;
+    };
+    CHECK_FALSE(said());
+    all.facts.push_back({"congestion", "bbr"});
+    CHECK(said());
+    all.regime = "quiet, bbr";
+    CHECK_FALSE(said());
+    all.regime = "quiet, cubic";
+    all.facts.back().value = "cubic";
+    CHECK_FALSE(said());
+}
+
 TEST_CASE("compare: every line of the CSV has as many fields as its head") {
     const std::string csv = bench::csv_of(sample());
     std::vector<std::ptrdiff_t> commas;

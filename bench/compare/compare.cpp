@@ -10,6 +10,7 @@
 #include "measure.hpp"
 #include "model.hpp"
 #include "neighbour.hpp"
+#include "network.hpp"
 #include "plot.hpp"
 #include "process.hpp"
 #include "progress.hpp"
@@ -64,6 +65,7 @@ struct settings {
     std::string baseline;
     std::string render;
     std::string into;
+    std::string congestion;
     unsigned rounds = 0;
     unsigned retries = 2;
     unsigned threshold_percent = 10;
@@ -264,7 +266,8 @@ void write_files(const settings& set, const report& all) {
 
 std::string regime_of(const settings& set) {
     std::string name = set.beside == 0 ? "quiet" : "beside a " + neighbours()[set.beside];
-    return set.realtime ? name + ", SCHED_FIFO" : name;
+    if (set.realtime) name += ", SCHED_FIFO";
+    return set.congestion.empty() ? name : name + ", " + set.congestion;
 }
 
 bench::method method_of(const settings& set) {
@@ -357,6 +360,18 @@ void check(const samples::command_line& line, const settings& set) {
             line.refuse(fmt::format("{} is not built beside this program", program));
 }
 
+void enter_network(const samples::command_line& line, const settings& set) {
+    if (set.congestion.empty()) return;
+    try {
+        bench::enter_network(set.congestion);
+    } catch (const bench::network_failure& why) {
+        line.refuse(fmt::format("--congestion `{}`: {}", set.congestion, why.what()));
+    }
+    if (set.realtime && !bench::may_use_fifo())
+        line.refuse("--realtime with --congestion: SCHED_FIFO is refused in a user namespace; run "
+                    "as root");
+}
+
 std::optional<report> read_baseline(const samples::command_line& line, const settings& set) {
     if (set.baseline.empty()) return std::nullopt;
     try {
@@ -399,6 +414,9 @@ void describe_options(samples::command_line& line, settings& set) {
                 "of a run during which others had the CPUs (default 2)");
     line.choice("beside", neighbours(), set.beside, "who else is on the server's CPU");
     line.flag("realtime", set.realtime, "server and client at SCHED_FIFO: a regime of its own");
+    line.text("congestion", set.congestion, "NAME",
+              "TCP's congestion control, in a network namespace of its own, as in cubic: a regime "
+              "of its own");
     line.text("json", set.json, "FILE", "everything that was measured");
     line.text("csv", set.csv, "FILE", "one line for each run");
     line.text("plot", set.plot, "FILE", "curves against connections, as .svg or .png");
@@ -428,6 +446,7 @@ int main(int argc, char** argv) {
     if (!set.into.empty()) line.refuse("--into: needs --render");
     check(line, set);
     const auto baseline = read_baseline(line, set);
+    enter_network(line, set);
     bench::take_over_signals();
     signal(SIGPIPE, SIG_IGN);
     try {

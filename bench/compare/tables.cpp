@@ -169,6 +169,16 @@ constexpr std::string_view standing_legend =
     "ringlet is ahead by more than 3 %, alike, or behind. The rival is the same in every cell; the "
     "best of each cell is partly chosen by noise.\n";
 
+/// BBR paces on loopback too, and then so do the cells that only move bytes.
+std::string pacing_text(const report& all) {
+    const bool paced = std::any_of(all.facts.begin(), all.facts.end(), [](const fact& f) {
+        return f.name == "congestion" && f.value.starts_with("bbr");
+    });
+    if (!paced || all.regime.find(", bbr") != std::string::npos) return {};
+    return "The system's congestion control is bbr: bulk cells measure its pacing; the remedy is "
+           "--congestion cubic.\n";
+}
+
 std::string trust_text(const report& all) {
     std::size_t runs = 0;
     std::size_t bad = 0;
@@ -184,7 +194,7 @@ std::string trust_text(const report& all) {
     if (runs > 0 && bad * 10 > runs)
         text += " That is a busy machine: trust ratios more than microseconds, and few of either.";
     if (all.interrupted) text += " It was interrupted: what follows the last cell is missing.";
-    return text + "\n";
+    return text + "\n" + pacing_text(all);
 }
 
 constexpr std::string_view legend =
@@ -236,7 +246,7 @@ std::string head_text(const report& all) {
     text += fmt::format("{:<14} {}, {} rounds of {:g} s\n", "method", all.level, all.rounds,
                         all.seconds);
     text += fmt::format("{:<14} {}\n", "regime", all.regime);
-    return text;
+    return text + pacing_text(all);
 }
 
 std::string cell_text(const cell& c) {
