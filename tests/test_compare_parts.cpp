@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
+#include "../bench/compare/disturbance.hpp"
 #include "../bench/compare/plot.hpp"
 #include "../bench/compare/ratios.hpp"
 #include "../bench/compare/report_file.hpp"
@@ -132,6 +133,28 @@ TEST_CASE("compare: over all cells the rival is the same, and no server is its o
     CHECK(standings[2].against == "libuv");
     CHECK(standings[2].mean == doctest::Approx(0.5));
     CHECK(standings[2].ahead == 3);
+}
+
+TEST_CASE("compare: a client that waits is disturbed, but for a proxy's upstream") {
+    using bench::role;
+    bench::run_result run;
+    run.client_waits = 0.3;
+    for (const role r : {role::echo, role::files}) {
+        CHECK(is_disturbed(run, r));
+        CHECK(disturbance(run, r) == doctest::Approx(0.3));
+    }
+    CHECK_FALSE(is_disturbed(run, role::proxy));
+    CHECK(disturbance(run, role::proxy) == 0);
+    for (const role r : {role::echo, role::proxy, role::files}) {
+        bench::run_result waits;
+        waits.server_waits = 0.11;
+        CHECK(is_disturbed(waits, r));
+        bench::run_result stolen;
+        stolen.stolen = 0.06;
+        CHECK(is_disturbed(stolen, r));
+        CHECK(disturbance(stolen, r) == doctest::Approx(0.06));
+        CHECK_FALSE(is_disturbed({}, r));
+    }
 }
 
 TEST_CASE("compare: losses are listed, the worst first") {

@@ -6,6 +6,7 @@
 /// haproxy and nginx. See docs/benchmarks.md.
 
 #include "../../samples/common/options.hpp"
+#include "disturbance.hpp"
 #include "machine.hpp"
 #include "measure.hpp"
 #include "model.hpp"
@@ -186,10 +187,8 @@ private:
                 bench::check_signals();
                 run_result result = bench::measure(how_, s, w, start_line);
                 result.round = round;
-                const auto noise = [](const run_result& x) {
-                    return x.server_waits + x.client_waits + x.stolen;
-                };
-                if (!best || noise(result) < noise(*best)) best = result;
+                if (!best || disturbance(result, w.role) < disturbance(*best, w.role))
+                    best = result;
                 best->tries = tries;
                 if (!best->disturbed || tries > set_.retries || repeats_left_ == 0) break;
                 --repeats_left_;
