@@ -205,6 +205,12 @@ def test_a_baseline(scratch):
     expect(code == 1 and "REGRESSED" in out, lambda: f"slower: exit {code}: {out}{err}")
     code, out, err = with_baseline(100)
     expect(code == 0 and "REGRESSED" not in out, lambda: f"faster: exit {code}: {out}{err}")
+    other = json.loads(file.read_text())
+    other["cells"][0]["name"] = "echo/1x64"
+    nothing = scratch / "nothing.json"
+    nothing.write_text(json.dumps(other))
+    code, _, err = call(*ONE_CELL, "--baseline", nothing)
+    expect(code == 2 and "nothing" in err, lambda: f"nothing compared: exit {code}: {err}")
     code, _, err = call(*ONE_CELL, "--baseline", file, "--beside", "hog")
     expect(code == 2 and "regimes" in err, lambda: f"other regime: exit {code}: {err}")
 
@@ -241,6 +247,7 @@ def test_a_congestion_of_its_own(scratch):
 
 def test_bad_flags(_):
     for arguments, word in ((("--only", "nothing/*"), "nothing/*"), (("--servers", "x"), "x"),
+                            (("--only", "echo/*", "--servers", "nginx*"), "takes part"),
                             (("--rounds", "0"), "rounds"), (("--plot", "a.txt"), "a.txt"),
                             (("--quick", "--full"), "--full"), (("--beside", "cat"), "beside"),
                             (("--baseline", "/nowhere.json"), "/nowhere.json"),
@@ -293,7 +300,7 @@ def test_killed(scratch):
 
 
 def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
-                    servers="C epoll,ringlet epoll", cell="echo/1x64") -> str:
+                    servers="C epoll,ringlet epoll", cell="echo/1x64", more=(), status=0) -> str:
     """The same programs, with a liar in the place of one by hand: why it failed."""
     folder = scratch / f"bench-{abs(hash(action))}"
     folder.mkdir()
@@ -304,8 +311,8 @@ def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
     liar.chmod(liar.stat().st_mode | stat.S_IXUSR)
     file = folder / "report.json"
     code, out, err = call("--only", cell, "--servers", servers, *TINY, "--json", file,
-                          folder=folder)
-    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+                          *more, folder=folder)
+    expect(code == status, lambda: f"exit {code}: {out}{err}")
     rows = {r["server"]: r for r in json.loads(file.read_text())["cells"][0]["rows"]}
     false = rows.pop(servers.split(",")[0])
     expect(all(r["runs"] for r in rows.values()), "the honest server was not measured")
@@ -328,6 +335,16 @@ def test_a_server_of_files_that_lies(scratch):
 def test_a_server_that_dies(scratch):
     why = with_false_twin(scratch, "raise SystemExit(3)")
     expect("ended with 3" in why, lambda: why)
+
+
+def test_a_server_of_ours_that_dies_has_regressed(scratch):
+    file = scratch / "before.json"
+    servers = "ringlet epoll,C epoll"
+    code, out, err = call("--only", "echo/1x64", "--servers", servers, *TINY, "--json", file)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    why = with_false_twin(scratch, "raise SystemExit(4)", "echo_bench", servers=servers,
+                          more=("--baseline", file), status=1)
+    expect("ended with 4" in why, lambda: why)
 
 
 def main() -> int:

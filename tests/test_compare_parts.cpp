@@ -185,6 +185,27 @@ TEST_CASE("compare: a regression is relative to the yardstick, not to the clock"
     CHECK_FALSE(changes[1].regressed);
 }
 
+TEST_CASE("compare: what failed has regressed, and what only one report has is not compared") {
+    const bench::report before = sample();
+    bench::report now = sample();
+    now.cells[0].rows[0].runs.clear();
+    now.cells[0].rows[0].failures = {{0, "it died"}, {1, "it died"}, {2, "it died"}};
+    now.cells[1].rows[0].failures = {{3, "it died"}};
+    auto changes = bench::changes_since(before, now, 1.1);
+    REQUIRE(changes.size() == 2);
+    CHECK(changes[0].failed);
+    CHECK(changes[0].regressed);
+    CHECK(changes[1].failed);
+    CHECK(changes[1].regressed);
+    CHECK(bench::changes_text(changes, 1.1).find("none") != std::string::npos);
+    CHECK(bench::changes_text(changes, 1.1).find("2 of 2 cells regressed") != std::string::npos);
+    // What failed before as well says nothing new; what never ran cannot be compared.
+    CHECK_FALSE(bench::changes_since(now, now, 1.1).at(0).regressed);
+    CHECK(bench::changes_since(now, before, 1.1).size() == 1);
+    for (bench::cell& c : now.cells) c.name = "another";
+    CHECK(bench::changes_since(before, now, 1.1).empty());
+}
+
 TEST_CASE("compare: a report survives its file") {
     bench::report all = sample();
     all.cells[0].rows[0].runs[0].calls = 2.5;

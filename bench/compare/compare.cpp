@@ -47,6 +47,7 @@ using bench::server;
 using bench::workload;
 
 constexpr int exit_regressed = 1;
+constexpr int exit_not_compared = 2;
 constexpr int exit_interrupted = 130;
 constexpr double repeat_budget = 0.5;  // of the runs there are, for disturbed ones
 constexpr double start_and_stop_seconds = 0.25;
@@ -114,6 +115,14 @@ std::vector<const server*> servers_for(const settings& set, const std::vector<se
         if (is_installed(s) && takes_part(s, w, l)) some.push_back(&s);
     }
     return some;
+}
+
+bool anything_to_measure(const settings& set) {
+    if (!set.only.empty() && bench::matches(set.only, "micro")) return true;
+    const auto servers = chosen_servers(set);
+    const auto cells = chosen_workloads(set);
+    return std::any_of(cells.begin(), cells.end(),
+                       [&](const workload& w) { return !servers_for(set, servers, w).empty(); });
 }
 
 void print_list(const settings& set) {
@@ -294,6 +303,35 @@ void describe(report& all, const bench::method& how, const std::string& ring) {
                                                "as root"});
 }
 
+/// The exit code of --baseline. What was not compared has not passed.
+int verdict(const settings& set, const report& baseline, const report& all) {
+    const double threshold = 1 + set.threshold_percent / 100.0;
+    const auto changes = changes_since(baseline, all, threshold);
+    if (changes.empty()) {
+        fmt::print(stderr, "compare: --baseline `{}`: it has nothing of what was measured\n",
+                   set.baseline);
+        return exit_not_compared;
+    }
+    fmt::print("\n{}", changes_text(changes, threshold));
+    const bool worse = std::any_of(changes.begin(), changes.end(),
+                                   [](const bench::change& c) { return c.regressed; });
+    return worse ? exit_regressed : 0;
+}
+
+/// Without a ring there is nothing to set beside a baseline's servers on it.
+void refuse_without_ring(const settings& set, const report& baseline) {
+    const auto servers = chosen_servers(set);
+    const auto is_chosen = [&](const row& r) {
+        return r.kind == "ours" && r.backend == "io_uring" && !r.runs.empty() &&
+               std::any_of(servers.begin(), servers.end(),
+                           [&](const server& s) { return s.name == r.server; });
+    };
+    for (const cell& c : baseline.cells)
+        if (std::any_of(c.rows.begin(), c.rows.end(), is_chosen))
+            throw std::runtime_error("--baseline: io_uring is refused, so what stands on it cannot "
+                                     "be compared; leave it out with --servers '* epoll'");
+}
+
 int compare(const settings& set, const std::optional<report>& baseline) {
     report all;
     const bench::scratch_folder scratch;
@@ -309,6 +347,7 @@ int compare(const settings& set, const std::optional<report>& baseline) {
         fmt::print("{}\n", head_text(all));
         if (!how.cpus.warning.empty()) fmt::print("WARNING: {}\n\n", how.cpus.warning);
         std::fflush(stdout);
+        if (no_ring && baseline) refuse_without_ring(set, *baseline);
         const bench::neighbour beside(neighbours()[set.beside], how.cpus);
         comparison all_cells(set, how, all);
         if (no_ring) all_cells.without_uring();
@@ -325,13 +364,7 @@ int compare(const settings& set, const std::optional<report>& baseline) {
     fmt::print("{}", tail_text(all));
     write_files(set, all);
     if (all.interrupted) return exit_interrupted;
-    if (!baseline) return 0;
-    const double threshold = 1 + set.threshold_percent / 100.0;
-    const auto changes = changes_since(*baseline, all, threshold);
-    fmt::print("\n{}", changes_text(changes, threshold));
-    const bool worse = std::any_of(changes.begin(), changes.end(),
-                                   [](const bench::change& c) { return c.regressed; });
-    return worse ? exit_regressed : 0;
+    return baseline ? verdict(set, *baseline, all) : 0;
 }
 
 // --- the command line
@@ -344,6 +377,10 @@ void check(const samples::command_line& line, const settings& set) {
         line.refuse(fmt::format("--only `{}`: no cell matches; see --list", set.only));
     if (chosen_servers(set).empty())
         line.refuse(fmt::format("--servers `{}`: no server matches; see --list", set.servers));
+    if (!anything_to_measure(set))
+        line.refuse(fmt::format("--servers `{}`: none of them takes part in --only `{}`, or its "
+                                "package is missing; see --list",
+                                set.servers, set.only));
     if (!set.plot.empty() && !set.plot.ends_with(".svg") && !set.plot.ends_with(".png"))
         line.refuse(fmt::format("--plot `{}`: it must end with .svg or .png", set.plot));
     if (set.realtime && !bench::may_use_fifo())

@@ -62,10 +62,11 @@ struct change {
     double now = 0;
     double ratio = 0;
     bool relative = false;  ///< figures are relative to a C server in the same round, not us
-    bool regressed =
-        false;  ///< beyond the threshold, and no round of now reaches the former median
+    bool failed = false;    ///< rounds failed that did not before; `now` is 0 when all of them did
+    bool regressed = false;  ///< failed, or beyond the threshold and every round of now above the
+                             ///< former median
 };
-/// For every row of ringlet's own that is in both reports.
+/// For every row of ringlet's own that is in both reports and was measured in the former.
 [[nodiscard]] std::vector<change> changes_since(const report& before, const report& now,
                                                 double threshold);
 

@@ -274,15 +274,19 @@ std::string changes_text(const std::vector<change>& changes, double threshold) {
     std::size_t regressed = 0;
     for (const change& c : changes) {
         const std::string_view form = c.relative ? "{:.3f} x C" : "{:.3f} us";
+        const bool none = c.failed && c.now == 0;
         lines.push_back({c.server, c.cell, fmt::format(fmt::runtime(form), c.before),
-                         fmt::format(fmt::runtime(form), c.now), fmt::format("{:.2f}", c.ratio),
-                         c.regressed ? "REGRESSED" : ""});
+                         none ? "none" : fmt::format(fmt::runtime(form), c.now),
+                         none ? "-" : fmt::format("{:.2f}", c.ratio),
+                         c.failed      ? "REGRESSED: it failed"
+                         : c.regressed ? "REGRESSED"
+                                       : ""});
         regressed += c.regressed;
     }
     return text_table(lines) +
            fmt::format(
-               "{} of {} cells regressed (CPU per message beyond {:g} x the baseline's, and no "
-               "round as good as its median).\n",
+               "{} of {} cells regressed (failed, or CPU per message beyond {:g} x the baseline's "
+               "and no round as good as its median).\n",
                regressed, changes.size(), threshold);
 }
 
