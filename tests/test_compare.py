@@ -7,6 +7,7 @@ usage: test_compare.py FOLDER    (the build's bench folder)
 """
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 LIBC = ctypes.CDLL(None)
@@ -77,7 +79,7 @@ def die_with_parent() -> None:
 def start(*arguments, folder=None, **streams) -> subprocess.Popen:
     program = (folder or FOLDER) / "compare"
     return subprocess.Popen([program, *map(str, arguments)], stdin=subprocess.DEVNULL, text=True,
-                            preexec_fn=die_with_parent, **streams)
+                            **{"preexec_fn": die_with_parent, **streams})
 
 
 def call(*arguments, folder=None):
@@ -292,6 +294,46 @@ def test_interrupts(scratch):
         expect(code == 130 and "interrupted" in out, lambda: f"exit {code}: {out}")
         expect(json.loads(file.read_text())["interrupted"] is True, "the file does not say so")
         expect(not list(scratch.glob("ringlet-compare-*")), "its folder is still there")
+
+
+def test_nobody_reads(scratch):
+    file = scratch / "unread.json"
+    reader, writer = os.pipe()
+    os.close(reader)
+    child = start(*ONE_CELL, "--json", file, stdout=writer, stderr=writer,
+                  env={**os.environ, "TMPDIR": str(scratch)})
+    os.close(writer)
+    code = child.wait(timeout=LIMIT)
+    expect(code == 0, f"exit {code}")
+    report = json.loads(file.read_text())
+    expect(report["cells"][0]["rows"][1]["runs"] and not report["interrupted"],
+           lambda: f"not whole: {report}")
+    expect(not list(scratch.glob("ringlet-compare-*")), "its folder is still there")
+
+
+def on_terminal(terminal: int):
+    def before() -> None:
+        die_with_parent()
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    return before
+
+
+def test_a_hang_up(scratch):
+    file = scratch / "hung-up.json"
+    master, terminal = os.openpty()
+    child = start("--only", "echo/*", "--servers", "ringlet epoll,C epoll", "--rounds", "20",
+                  "--seconds", "0.5", "--json", file, stdout=terminal, stderr=terminal,
+                  preexec_fn=on_terminal(terminal), env={**os.environ, "TMPDIR": str(scratch)})
+    os.close(terminal)
+    started = wait_until(lambda: len(both := children_of(child.pid)) >= 2 and both,
+                         "server and client")
+    os.close(master)
+    code = child.wait(timeout=LIMIT)
+    wait_until(lambda: not any(map(is_alive, started)), f"{started} gone after the hang-up")
+    expect(code == 130, f"exit {code}")
+    expect(json.loads(file.read_text())["interrupted"] is True, "the file does not say so")
+    expect(not list(scratch.glob("ringlet-compare-*")), "its folder is still there")
 
 
 def test_killed(scratch):

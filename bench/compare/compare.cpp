@@ -17,6 +17,7 @@
 #include "progress.hpp"
 #include "ratios.hpp"
 #include "report_file.hpp"
+#include "say.hpp"
 #include "scene.hpp"
 #include "servers.hpp"
 #include "tables.hpp"
@@ -48,6 +49,7 @@ using bench::workload;
 
 constexpr int exit_regressed = 1;
 constexpr int exit_not_compared = 2;
+constexpr int exit_not_written = 2;
 constexpr int exit_interrupted = 130;
 constexpr double repeat_budget = 0.5;  // of the runs there are, for disturbed ones
 constexpr double start_and_stop_seconds = 0.25;
@@ -74,6 +76,9 @@ struct settings {
     unsigned beside = 0;
     ringlet::nanoseconds seconds = 0s;
 
+    [[nodiscard]] bool keeps_something() const noexcept {
+        return !json.empty() || !csv.empty() || !plot.empty() || !baseline.empty();
+    }
     [[nodiscard]] level wanted() const noexcept {
         return full ? level::full : quick ? level::quick : level::standard;
     }
@@ -126,15 +131,17 @@ bool anything_to_measure(const settings& set) {
 }
 
 void print_list(const settings& set) {
-    fmt::print("cells\n");
+    bench::say(stdout, "cells\n");
     for (const workload& w : bench::all_workloads())
-        fmt::print("  {:<18} {}\n", w.name, to_string(w.least));
-    fmt::print("  {:<18} {}\n", "micro", to_string(level::standard));
-    fmt::print("\nservers\n");
+        bench::say(stdout, fmt::format("  {:<18} {}\n", w.name, to_string(w.least)));
+    bench::say(stdout, fmt::format("  {:<18} {}\n", "micro", to_string(level::standard)));
+    bench::say(stdout, "\nservers\n");
     for (const server& s : bench::all_servers())
-        fmt::print("  {:<22} {:<9} {:<9} {:<8} {}\n", s.name, s.backend, s.kind, to_string(s.least),
-                   is_installed(s) ? "" : "not there: its package is missing");
-    fmt::print("\n{} level: {} cells\n", to_string(set.wanted()), chosen_workloads(set).size());
+        bench::say(stdout, fmt::format("  {:<22} {:<9} {:<9} {:<8} {}\n", s.name, s.backend, s.kind,
+                                       to_string(s.least),
+                                       is_installed(s) ? "" : "not there: its package is missing"));
+    bench::say(stdout, fmt::format("\n{} level: {} cells\n", to_string(set.wanted()),
+                                   chosen_workloads(set).size()));
 }
 
 // --- one cell
@@ -163,8 +170,10 @@ public:
             all_.cells.push_back(cell_of(w, servers));
             run_cell(w, servers, all_.cells.back());
             bar_.clear();
-            fmt::print("{}\n", cell_text(all_.cells.back()));
+            bench::say(stdout, cell_text(all_.cells.back()) + "\n");
             std::fflush(stdout);
+            // Nobody reads it, and nothing else would remain of it.
+            if (std::ferror(stdout) != 0 && !set_.keeps_something()) throw bench::interrupted();
         }
     }
 
@@ -240,7 +249,7 @@ void run_micro(report& all) {
         bench::child micro({bench::sibling("micro"), "--json"}, bench::place{});
         all.micro = bench::micro_of(micro.read_all(bench::seconds(120)));
     } catch (const std::runtime_error& why) {
-        fmt::print(stderr, "compare: micro benches: {}\n", why.what());
+        bench::say(stderr, fmt::format("compare: micro benches: {}\n", why.what()));
     }
 }
 
@@ -260,16 +269,27 @@ void count_instructions(report& all, const settings& set) {
         bench::child counting(command, bench::place{});
         all.instructions = bench::instructions_of(counting.read_all(bench::seconds(600)));
     } catch (const std::runtime_error& why) {
-        fmt::print(stderr, "compare: instructions: {}\n", why.what());
+        bench::say(stderr, fmt::format("compare: instructions: {}\n", why.what()));
     }
 }
 
-void write_files(const settings& set, const report& all) {
-    if (!set.json.empty()) write_json(all, set.json);
-    if (!set.csv.empty()) bench::write_text(csv_of(all), set.csv);
-    if (set.plot.empty()) return;
+/// False when one of them was not written; the others were.
+bool write_files(const settings& set, const report& all) {
+    bool all_written = true;
+    const auto attempt = [&all_written](const std::string& path, auto write) {
+        try {
+            if (!path.empty()) write(path);
+        } catch (const bench::file_error& why) {
+            bench::say(stderr, fmt::format("compare: {}\n", why.what()));
+            all_written = false;
+        }
+    };
+    attempt(set.json, [&](const std::string& path) { write_json(all, path); });
+    attempt(set.csv, [&](const std::string& path) { bench::write_text(csv_of(all), path); });
+    if (set.plot.empty()) return all_written;
     if (const std::string why = draw(all, set.plot); !why.empty())
-        fmt::print(stderr, "compare: --plot {}: {}\n", set.plot, why);
+        bench::say(stderr, fmt::format("compare: --plot {}: {}\n", set.plot, why));
+    return all_written;
 }
 
 std::string regime_of(const settings& set) {
@@ -308,11 +328,12 @@ int verdict(const settings& set, const report& baseline, const report& all) {
     const double threshold = 1 + set.threshold_percent / 100.0;
     const auto changes = changes_since(baseline, all, threshold);
     if (changes.empty()) {
-        fmt::print(stderr, "compare: --baseline `{}`: it has nothing of what was measured\n",
-                   set.baseline);
+        bench::say(stderr,
+                   fmt::format("compare: --baseline `{}`: it has nothing of what was measured\n",
+                               set.baseline));
         return exit_not_compared;
     }
-    fmt::print("\n{}", changes_text(changes, threshold));
+    bench::say(stdout, "\n" + changes_text(changes, threshold));
     const bool worse = std::any_of(changes.begin(), changes.end(),
                                    [](const bench::change& c) { return c.regressed; });
     return worse ? exit_regressed : 0;
@@ -342,10 +363,12 @@ int compare(const settings& set, const std::optional<report>& baseline) {
     all.rounds = set.rounds > 0 ? set.rounds : set.quick ? 2 : 5;
     all.seconds = how.seconds;
     bool no_ring = false;
+    std::string trouble;
     try {
         describe(all, how, describe_ring(how.cpus, no_ring));
-        fmt::print("{}\n", head_text(all));
-        if (!how.cpus.warning.empty()) fmt::print("WARNING: {}\n\n", how.cpus.warning);
+        bench::say(stdout, head_text(all) + "\n");
+        if (!how.cpus.warning.empty())
+            bench::say(stdout, fmt::format("WARNING: {}\n\n", how.cpus.warning));
         std::fflush(stdout);
         if (no_ring && baseline) refuse_without_ring(set, *baseline);
         const bench::neighbour beside(neighbours()[set.beside], how.cpus);
@@ -358,12 +381,19 @@ int compare(const settings& set, const std::optional<report>& baseline) {
         if (set.full || set.instructions) count_instructions(all, set);
     } catch (const bench::interrupted&) {
         all.interrupted = true;
-        fmt::print(stderr, "\ncompare: interrupted; this is what was measured so far\n");
-        if (!all.cells.empty()) fmt::print("{}\n", cell_text(all.cells.back()));
+    } catch (const std::runtime_error& why) {
+        if (all.cells.empty()) throw;
+        trouble = why.what();
     }
-    fmt::print("{}", tail_text(all));
-    write_files(set, all);
+    const bool written = write_files(set, all);  // first: whoever reads may have gone
+    if (all.interrupted) {
+        bench::say(stderr, "\ncompare: interrupted; this is what was measured so far\n");
+        if (!all.cells.empty()) bench::say(stdout, cell_text(all.cells.back()) + "\n");
+    }
+    bench::say(stdout, tail_text(all));
+    if (!trouble.empty()) throw std::runtime_error(trouble);
     if (all.interrupted) return exit_interrupted;
+    if (!written) return exit_not_written;
     return baseline ? verdict(set, *baseline, all) : 0;
 }
 
@@ -427,11 +457,10 @@ int render(const samples::command_line& line, const settings& set) {
     try {
         const report all = bench::read_json(set.render);
         if (set.into.empty())
-            fmt::print("{}", markdown_of(all));
+            bench::say(stdout, markdown_of(all));
         else
             bench::put_into(markdown_of(all), set.into);
-        write_files(set, all);
-        return 0;
+        return write_files(set, all) ? 0 : exit_not_written;
     } catch (const bench::file_error& why) {
         line.refuse(fmt::format("--render {}", why.what()));
     }
@@ -490,7 +519,7 @@ int main(int argc, char** argv) {
     } catch (const bench::interrupted&) {
         return exit_interrupted;
     } catch (const std::runtime_error& why) {
-        fmt::print(stderr, "compare: {}\n", why.what());
+        bench::say(stderr, fmt::format("compare: {}\n", why.what()));
         return 2;
     }
 }

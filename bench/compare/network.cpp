@@ -80,8 +80,8 @@ void bring_loopback_up() {
 class route_request {
 public:
     route_request(unsigned char prefix, const std::string& congestion) {
-        const in_addr loopback{htonl(prefix == 8 ? INADDR_LOOPBACK & IN_CLASSA_NET
-                                                 : INADDR_LOOPBACK)};
+        const in_addr loopback{
+            htonl(prefix == 8 ? INADDR_LOOPBACK & IN_CLASSA_NET : INADDR_LOOPBACK)};
         const in_addr source{htonl(INADDR_LOOPBACK)};
         const int lo = static_cast<int>(if_nametoindex("lo"));
         nlmsghdr& head = *reinterpret_cast<nlmsghdr*>(room_.data());
@@ -99,8 +99,8 @@ public:
         add(RTA_OIF, &lo, sizeof lo);
         rtattr& metrics = add(RTA_METRICS, nullptr, 0);
         add(RTAX_CC_ALGO, congestion.c_str(), congestion.size() + 1);
-        metrics.rta_len = static_cast<unsigned short>(room_.data() + used_ -
-                                                      reinterpret_cast<char*>(&metrics));
+        metrics.rta_len =
+            static_cast<unsigned short>(room_.data() + used_ - reinterpret_cast<char*>(&metrics));
         head.nlmsg_len = static_cast<std::uint32_t>(used_);
     }
 
@@ -177,8 +177,9 @@ void enter_network(const std::string& name) {
     if (!write_to(in_use, name))
         for (const unsigned char prefix : {8, 32})
             if (const int error = route_request(prefix, name).send(); error != 0)
-                throw unknown(fmt::format("{} cannot be written, and a route with it is refused: {}",
-                                          in_use, std::strerror(error)));
+                throw unknown(
+                    fmt::format("{} cannot be written, and a route with it is refused: {}", in_use,
+                                std::strerror(error)));
     if (const std::string got = congestion_in_force(); got != name)
         throw unknown(fmt::format("connections over loopback use {} all the same", got));
 }

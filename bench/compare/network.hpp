@@ -22,9 +22,9 @@ public:
 /// no name in the file system and ends with the last process in it. To be called before there is a
 /// socket or a thread.
 ///
-/// Where CAP_SYS_ADMIN is missing, it lies in a user namespace of its own: there, CPUs are pinned as
-/// ever, but neither SCHED_FIFO nor the tracing of system calls is granted by a capability. Who has
-/// no CAP_SYS_ADMIN seldom has those.
+/// Where CAP_SYS_ADMIN is missing, it lies in a user namespace of its own: there, CPUs are pinned
+/// as ever, but neither SCHED_FIFO nor the tracing of system calls is granted by a capability. Who
+/// has no CAP_SYS_ADMIN seldom has those.
 void enter_network(const std::string& name);
 
 }  // namespace bench

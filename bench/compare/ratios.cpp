@@ -99,14 +99,9 @@ std::optional<change> change_of(const cell& was, const cell& is, const row& now,
     if (!a || a->median <= 0) return std::nullopt;
     if (!b) b = spread{};  // it has no run
     const double grown = b->median / a->median;
-    return change{is.name,
-                  now.server,
-                  a->median,
-                  b->median,
-                  grown,
-                  relative,
-                  failed,
-                  failed || (grown > threshold && b->least > a->median)};
+    return change{
+        is.name, now.server, a->median, b->median,
+        grown,   relative,   failed,    failed || (grown > threshold && b->least > a->median)};
 }
 
 }  // namespace

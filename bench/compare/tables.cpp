@@ -55,8 +55,7 @@ std::string remarks_of(const cell& c, const row& r) {
     const auto client = over_rounds(r, &run_result::client_busy);
     const auto server = over_rounds(r, &run_result::server_busy);
     // With a rate the client spins until the next message is due.
-    if (c.rate == 0 && client && client->median > 0.95 && server->median < 0.9)
-        add("client-bound");
+    if (c.rate == 0 && client && client->median > 0.95 && server->median < 0.9) add("client-bound");
     if (disturbed(r) > 0) add(fmt::format("{} disturbed", disturbed(r)));
     if (!r.failures.empty()) add(fmt::format("{} FAILED", r.failures.size()));
     return text;
