@@ -213,6 +213,21 @@ def test_a_baseline(scratch):
     nothing.write_text(json.dumps(other))
     code, _, err = call(*ONE_CELL, "--baseline", nothing)
     expect(code == 2 and "nothing" in err, lambda: f"nothing compared: exit {code}: {err}")
+    # The same from the files alone.
+    before, now = scratch / "before.json", scratch / "now.json"
+    before.write_text(json.dumps(report))
+    for row in (slower := json.loads(json.dumps(report)))["cells"][0]["rows"]:
+        if row["kind"] == "ours":
+            row["runs"][0]["cpu_us"] *= 1.5
+    now.write_text(json.dumps(slower))
+    for more, wanted in (((), 1), (("--threshold", "60"), 0)):
+        code, out, err = call("--render", now, "--baseline", before, *more)
+        expect(code == wanted and ("REGRESSED" in out) == (wanted == 1),
+               lambda: f"rendered {more}: exit {code}: {out}{err}")
+    code, _, err = call("--render", now, "--baseline", nothing)
+    expect(code == 2 and "nothing" in err, lambda: f"nothing compared: exit {code}: {err}")
+    code, out, err = call("--render", now, "--plot", "a.txt")
+    expect(code == 2 and "a.txt" in err and not out, lambda: f"plot: exit {code}: {out}{err}")
     code, _, err = call(*ONE_CELL, "--baseline", file, "--beside", "hog")
     expect(code == 2 and "regimes" in err, lambda: f"other regime: exit {code}: {err}")
 

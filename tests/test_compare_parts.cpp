@@ -111,6 +111,18 @@ TEST_CASE("compare: fairness is shown where it was measured, and only there") {
     CHECK_FALSE(bench::load_answer_of("{}").fairness);
 }
 
+TEST_CASE("compare: the greatest latency is that of all rounds") {
+    bench::report all = sample();
+    bench::cell& c = all.cells[0];
+    for (unsigned i = 0; i < 3; ++i) {
+        c.rows[0].runs[i].p50_us = 100 + i;
+        c.rows[0].runs[i].max_us = 50000 + i;
+    }
+    const std::string text = bench::cell_text(c);
+    CHECK(text.find(" 101 ") != std::string::npos);
+    CHECK(text.find(" 50002 ") != std::string::npos);
+}
+
 TEST_CASE("compare: a round that a rival missed is left out") {
     bench::report all = sample();
     bench::cell& c = all.cells[0];
@@ -250,12 +262,21 @@ TEST_CASE("compare: that bbr paces is said where it was not asked for") {
 }
 
 TEST_CASE("compare: every line of the CSV has as many fields as its head") {
-    const std::string csv = bench::csv_of(sample());
+    bench::report all = sample();
+    all.regime = "quiet, \"SCHED_FIFO\"";
+    const std::string csv = bench::csv_of(all);
+    CHECK(csv.find("\n\"quiet, \"\"SCHED_FIFO\"\"\",echo/64x64,") != std::string::npos);
+    // Between quotes a comma parts no fields.
+    const auto fields = [](const std::string& line) {
+        bool quoted = false;
+        return std::count_if(line.begin(), line.end(), [&quoted](char letter) {
+            if (letter == '"') quoted = !quoted;
+            return letter == ',' && !quoted;
+        });
+    };
     std::vector<std::ptrdiff_t> commas;
     for (std::size_t at = 0; at < csv.size(); at = csv.find('\n', at) + 1)
-        commas.push_back(std::count(csv.begin() + static_cast<std::ptrdiff_t>(at),
-                                    csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n', at)),
-                                    ','));
+        commas.push_back(fields(csv.substr(at, csv.find('\n', at) - at)));
     CHECK(commas.size() == 1 + 2 * 4 * 3);
     CHECK(std::all_of(commas.begin(), commas.end(), [&](auto n) { return n == commas[0]; }));
 }

@@ -401,6 +401,18 @@ int compare(const settings& set, const std::optional<report>& baseline) {
 // -----------------------------------------------------------------------------
 
 /// Refused before anything is measured, rather than after ten minutes.
+void check_files(const samples::command_line& line, const settings& set) {
+    if (!set.plot.empty() && !set.plot.ends_with(".svg") && !set.plot.ends_with(".png"))
+        line.refuse(fmt::format("--plot `{}`: it must end with .svg or .png", set.plot));
+    for (const auto& [name, path] : {std::pair{"json", set.json}, {"csv", set.csv}}) {
+        if (path.empty()) continue;
+        std::FILE* file = std::fopen(path.c_str(), "a");
+        if (file == nullptr) line.refuse(fmt::format("--{} `{}`: cannot be written", name, path));
+        std::fclose(file);
+    }
+}
+
+/// And this too.
 void check(const samples::command_line& line, const settings& set) {
     if (set.quick && set.full) line.refuse("--quick and --full exclude each other");
     if (chosen_workloads(set).empty() && !bench::matches(set.only, "micro"))
@@ -411,16 +423,8 @@ void check(const samples::command_line& line, const settings& set) {
         line.refuse(fmt::format("--servers `{}`: none of them takes part in --only `{}`, or its "
                                 "package is missing; see --list",
                                 set.servers, set.only));
-    if (!set.plot.empty() && !set.plot.ends_with(".svg") && !set.plot.ends_with(".png"))
-        line.refuse(fmt::format("--plot `{}`: it must end with .svg or .png", set.plot));
     if (set.realtime && !bench::may_use_fifo())
         line.refuse("--realtime: SCHED_FIFO is refused here; it needs CAP_SYS_NICE");
-    for (const auto& [name, path] : {std::pair{"json", set.json}, {"csv", set.csv}}) {
-        if (path.empty()) continue;
-        std::FILE* file = std::fopen(path.c_str(), "a");
-        if (file == nullptr) line.refuse(fmt::format("--{} `{}`: cannot be written", name, path));
-        std::fclose(file);
-    }
     for (const char* program : {"load", "echo_bench", "limit_epoll", "limit_uring"})
         if (!bench::has_sibling(program))
             line.refuse(fmt::format("{} is not built beside this program", program));
@@ -438,15 +442,15 @@ void enter_network(const samples::command_line& line, const settings& set) {
                     "as root");
 }
 
-std::optional<report> read_baseline(const samples::command_line& line, const settings& set) {
+std::optional<report> read_baseline(const samples::command_line& line, const settings& set,
+                                    const std::string& regime) {
     if (set.baseline.empty()) return std::nullopt;
     try {
         report before = bench::read_json(set.baseline);
-        if (before.regime != regime_of(set))
-            line.refuse(
-                fmt::format("--baseline `{}`: it was measured {}, this is to be {}; regimes "
-                            "are not compared",
-                            set.baseline, before.regime, regime_of(set)));
+        if (before.regime != regime)
+            line.refuse(fmt::format("--baseline `{}`: it was measured {}, this is {}; regimes "
+                                    "are not compared",
+                                    set.baseline, before.regime, regime));
         return before;
     } catch (const bench::file_error& why) {
         line.refuse(fmt::format("--baseline {}", why.what()));
@@ -456,11 +460,15 @@ std::optional<report> read_baseline(const samples::command_line& line, const set
 int render(const samples::command_line& line, const settings& set) {
     try {
         const report all = bench::read_json(set.render);
+        const auto baseline = read_baseline(line, set, all.regime);
+        const bool written = write_files(set, all);
         if (set.into.empty())
             bench::say(stdout, markdown_of(all));
         else
             bench::put_into(markdown_of(all), set.into);
-        return write_files(set, all) ? 0 : exit_not_written;
+        std::fflush(stdout);
+        if (!written) return exit_not_written;
+        return baseline ? verdict(set, *baseline, all) : 0;
     } catch (const bench::file_error& why) {
         line.refuse(fmt::format("--render {}", why.what()));
     }
@@ -493,7 +501,9 @@ void describe_options(samples::command_line& line, settings& set) {
     line.flag("instructions", set.instructions, "count user-space instructions with callgrind too");
     line.flag("list", set.list, "what there is to measure");
     line.text("render", set.render, "FILE",
-              "measures nothing: prints the --json FILE as markdown, draws --plot, writes --csv");
+              "measures nothing: prints the --json FILE as markdown, draws --plot, writes --csv, "
+              "judges by "
+              "--baseline");
     line.text("into", set.into, "FILE",
               "with --render: puts it into this document, between its two marks");
 }
@@ -507,13 +517,14 @@ int main(int argc, char** argv) {
     describe_options(line, set);
     line.parse(argc, argv);
     if (set.list) return print_list(set), 0;
+    check_files(line, set);
+    signal(SIGPIPE, SIG_IGN);
     if (!set.render.empty()) return render(line, set);
     if (!set.into.empty()) line.refuse("--into: needs --render");
     check(line, set);
-    const auto baseline = read_baseline(line, set);
+    const auto baseline = read_baseline(line, set, regime_of(set));
     enter_network(line, set);
     bench::take_over_signals();
-    signal(SIGPIPE, SIG_IGN);
     try {
         return compare(set, baseline);
     } catch (const bench::interrupted&) {

@@ -38,6 +38,12 @@ std::string micros(const row& r, double run_result::*figure) {
     return value && value->most > 0 ? fmt::format("{:.0f}", value->median) : "-";
 }
 
+/// The greatest of the rounds: a median of maxima would hide the one that hurt.
+std::string most_micros(const row& r, double run_result::*figure) {
+    const auto value = over_rounds(r, figure);
+    return value && value->most > 0 ? fmt::format("{:.0f}", value->most) : "-";
+}
+
 std::size_t disturbed(const row& r) {
     return static_cast<std::size_t>(std::count_if(
         r.runs.begin(), r.runs.end(), [](const run_result& run) { return run.disturbed; }));
@@ -82,7 +88,7 @@ line line_of(const cell& c, const row& r) {
             micros(r, &run_result::p90_us),
             micros(r, &run_result::p99_us),
             micros(r, &run_result::p99_9_us),
-            micros(r, &run_result::max_us),
+            most_micros(r, &run_result::max_us),
             fairness ? fmt::format("{:.2f}", *fairness) : "-",
             median(over_rounds(r, &run_result::memory), "{:.0f}"),
             remarks_of(c, r)};
@@ -201,7 +207,8 @@ constexpr std::string_view legend =
     "/peer, /ours: CPU per message relative to the best C server of the same backend, the best "
     "peer, and ringlet on the same backend (the best by its median), within a round; for proxies "
     "and files the best C server of any. calls: system calls per message. sleeps, preempt: "
-    "voluntary and involuntary context switches per message. p50 to max: latency in us. fair: what "
+    "voluntary and involuntary context switches per message. p50 to max: latency in us, max the "
+    "greatest of all rounds. fair: what "
     "the slowest connection got of what the fastest got. B/conn: the server's memory per "
     "connection.\n";
 
