@@ -160,7 +160,7 @@ def test_every_traffic(scratch):
 
 def test_proxies_and_files(scratch):
     file = scratch / "more.json"
-    servers = "tcp_proxy epoll,C proxy copy,file_server epoll,C file,haproxy,nginx stream,nginx"
+    servers = "tcp_proxy epoll,C proxy copy,file_server epoll,C file,haproxy*,nginx stream,nginx"
     code, out, err = call("--only", "proxy/8x64,proxy-bulk/1x64K,file/64x64K,file/16x1M",
                           "--servers", servers, *TINY, "--seconds", "0.2", "--json", file)
     expect(code == 0, lambda: f"exit {code}: {out}{err}")
