@@ -284,6 +284,29 @@ def test_the_load_refuses(_):
         expect(done.returncode == 2 and "--traffic file" in done.stderr, lambda: f"{more}: {done}")
 
 
+def test_instructions_that_are_missing(scratch):
+    def count(path: str) -> subprocess.CompletedProcess:
+        dead = "dead=/bin/sh -c 'echo listening on 127.0.0.1:1; exit 3'"
+        return subprocess.run([sys.executable, FOLDER / "instructions.py", "--server", dead],
+                              env={**os.environ, "PATH": path}, capture_output=True, text=True,
+                              timeout=LIMIT)
+
+    done = count(str(scratch))
+    expect(done.returncode == 77 and "apt-get install valgrind" in done.stderr, lambda: f"{done}")
+    if shutil.which("valgrind") is None:
+        print("    the rest skipped: valgrind is not installed")
+        return
+    # Only a machine where nothing can be counted is excused, not a server that has died.
+    done = count(os.environ["PATH"])
+    expect(done.returncode == (77 if "nothing can be counted" in done.stderr else 1),
+           lambda: f"{done}")
+    refusing = scratch / "vgdb"
+    refusing.write_text("#!/bin/sh\nexit 1\n")
+    refusing.chmod(0o755)
+    done = count(f"{scratch}:{os.environ['PATH']}")
+    expect(done.returncode == 77 and "ptrace" in done.stderr, lambda: f"{done}")
+
+
 def test_list(_):
     code, out, _ = call("--list")
     expect(code == 0 and "echo/4096x64" in out and "ringlet uring" in out,
