@@ -278,10 +278,15 @@ def test_bad_flags(_):
 
 
 def test_the_load_refuses(_):
-    for more in (("--pipeline", "2"), ("--rate", "10")):
-        done = subprocess.run([FOLDER / "load", "--traffic", "file", *more], capture_output=True,
+    cases = [(kind, (option, "2")) for kind in ("file", "churn", "source", "sink")
+             for option in ("--pipeline", "--rate")]
+    cases += [(kind, ("--active", "2")) for kind in ("churn", "source", "sink")]
+    cases.append(("echo", ("--rate", "10", "--pipeline", "2")))
+    for kind, more in cases:
+        done = subprocess.run([FOLDER / "load", "--traffic", kind, *more], capture_output=True,
                               text=True, timeout=LIMIT)
-        expect(done.returncode == 2 and "--traffic file" in done.stderr, lambda: f"{more}: {done}")
+        expect(done.returncode == 2 and f"--traffic {kind}: no {more[-2]}" in done.stderr,
+               lambda: f"{kind} {more}: {done}")
 
 
 def test_instructions_that_are_missing(scratch):
