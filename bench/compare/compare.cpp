@@ -400,7 +400,7 @@ int compare(const settings& set, const std::optional<report>& baseline) {
 // --- the command line
 // -----------------------------------------------------------------------------
 
-/// Refused before anything is measured, rather than after ten minutes.
+/// Refused before anything is measured, rather than after a quarter of an hour.
 void check_files(const samples::command_line& line, const settings& set) {
     if (!set.plot.empty() && !set.plot.ends_with(".svg") && !set.plot.ends_with(".png"))
         line.refuse(fmt::format("--plot `{}`: it must end with .svg or .png", set.plot));
@@ -477,7 +477,7 @@ int render(const samples::command_line& line, const settings& set) {
 void describe_options(samples::command_line& line, settings& set) {
     line.flag("quick", set.quick, "six cells, under a minute");
     line.flag("full", set.full,
-              "every cell, server and technique, and instructions; about an hour");
+              "every cell, server and technique, and instructions; an hour or so");
     line.text("only", set.only, "PATTERN", "cells whose name matches, as in 'echo/64*,churn/*'");
     line.text("servers", set.servers, "PATTERN",
               "servers whose name matches, as in 'ringlet*,C *'");
