@@ -10,8 +10,8 @@ The server is stopped (SIGSTOP) while every connection sends its message, so tha
 them all at once and is one turn of the loop. Two runs of different length are subtracted: what is
 left is the cost of the echoes alone.
 
-Ends with 1 where a figure is missing or above its limit, 2 after a bad option, and 77 where this machine
-lets nothing be counted: no valgrind, or no ptrace(2), by which it is asked.
+Ends with 1 where a figure is missing or above its limit, 2 after a bad option, and 77 where this
+machine lets nothing be counted: no valgrind, or no ptrace(2), by which it is asked.
 """
 import argparse
 import ctypes
