@@ -7,6 +7,7 @@ usage: test_compare.py FOLDER    (the build's bench folder)
 """
 import contextlib
 import ctypes
+import fcntl
 import json
 import os
 import pathlib
@@ -16,6 +17,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import termios
 import time
 
 LIBC = ctypes.CDLL(None)
@@ -77,7 +79,7 @@ def die_with_parent() -> None:
 def start(*arguments, folder=None, **streams) -> subprocess.Popen:
     program = (folder or FOLDER) / "compare"
     return subprocess.Popen([program, *map(str, arguments)], stdin=subprocess.DEVNULL, text=True,
-                            preexec_fn=die_with_parent, **streams)
+                            **{"preexec_fn": die_with_parent, **streams})
 
 
 def call(*arguments, folder=None):
@@ -158,7 +160,7 @@ def test_every_traffic(scratch):
 
 def test_proxies_and_files(scratch):
     file = scratch / "more.json"
-    servers = "tcp_proxy epoll,C proxy copy,file_server epoll,C file,haproxy,nginx stream,nginx"
+    servers = "tcp_proxy epoll,C proxy copy,file_server epoll,C file,haproxy*,nginx stream,nginx"
     code, out, err = call("--only", "proxy/8x64,proxy-bulk/1x64K,file/64x64K,file/16x1M",
                           "--servers", servers, *TINY, "--seconds", "0.2", "--json", file)
     expect(code == 0, lambda: f"exit {code}: {out}{err}")
@@ -205,6 +207,27 @@ def test_a_baseline(scratch):
     expect(code == 1 and "REGRESSED" in out, lambda: f"slower: exit {code}: {out}{err}")
     code, out, err = with_baseline(100)
     expect(code == 0 and "REGRESSED" not in out, lambda: f"faster: exit {code}: {out}{err}")
+    other = json.loads(file.read_text())
+    other["cells"][0]["name"] = "echo/1x64"
+    nothing = scratch / "nothing.json"
+    nothing.write_text(json.dumps(other))
+    code, _, err = call(*ONE_CELL, "--baseline", nothing)
+    expect(code == 2 and "nothing" in err, lambda: f"nothing compared: exit {code}: {err}")
+    # The same from the files alone.
+    before, now = scratch / "before.json", scratch / "now.json"
+    before.write_text(json.dumps(report))
+    for row in (slower := json.loads(json.dumps(report)))["cells"][0]["rows"]:
+        if row["kind"] == "ours":
+            row["runs"][0]["cpu_us"] *= 1.5
+    now.write_text(json.dumps(slower))
+    for more, wanted in (((), 1), (("--threshold", "60"), 0)):
+        code, out, err = call("--render", now, "--baseline", before, *more)
+        expect(code == wanted and ("REGRESSED" in out) == (wanted == 1),
+               lambda: f"rendered {more}: exit {code}: {out}{err}")
+    code, _, err = call("--render", now, "--baseline", nothing)
+    expect(code == 2 and "nothing" in err, lambda: f"nothing compared: exit {code}: {err}")
+    code, out, err = call("--render", now, "--plot", "a.txt")
+    expect(code == 2 and "a.txt" in err and not out, lambda: f"plot: exit {code}: {out}{err}")
     code, _, err = call(*ONE_CELL, "--baseline", file, "--beside", "hog")
     expect(code == 2 and "regimes" in err, lambda: f"other regime: exit {code}: {err}")
 
@@ -217,8 +240,31 @@ def test_neighbours(scratch):
         expect(name in report["regime"], lambda: f"the regime is {report['regime']}")
 
 
+def test_a_congestion_of_its_own(scratch):
+    available = pathlib.Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text()
+    code, out, err = call(*ONE_CELL, "--congestion", "nonsense")
+    expect(code == 2 and err.count("\n") == 1 and "nonsense" in err and not out,
+           lambda: f"exit {code}: {out}{err}")
+    if "a network namespace cannot be had" in err:
+        print(f"    skipped: {err.strip()}")
+        return
+    expect(all(name in err for name in available.split()), lambda: f"no names: {err}")
+    names_before = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
+    report, out = measured(scratch, "--congestion", "reno")
+    expect(report["regime"] == "quiet, reno", lambda: report["regime"])
+    expect({"name": "congestion", "value": "reno"} in report["facts"], lambda: f"{report['facts']}")
+    expect("pacing" not in out, lambda: out)
+    for row in report["cells"][0]["rows"]:
+        expect(row["runs"] and not row["failures"], lambda: f"{row}")
+    names = os.listdir("/run/netns") if os.path.isdir("/run/netns") else []
+    expect(names == names_before, lambda: f"{names_before} became {names}")
+    code, _, err = call(*ONE_CELL, "--baseline", scratch / "report.json")
+    expect(code == 2 and "regimes" in err, lambda: f"other regime: exit {code}: {err}")
+
+
 def test_bad_flags(_):
     for arguments, word in ((("--only", "nothing/*"), "nothing/*"), (("--servers", "x"), "x"),
+                            (("--only", "echo/*", "--servers", "nginx*"), "takes part"),
                             (("--rounds", "0"), "rounds"), (("--plot", "a.txt"), "a.txt"),
                             (("--quick", "--full"), "--full"), (("--beside", "cat"), "beside"),
                             (("--baseline", "/nowhere.json"), "/nowhere.json"),
@@ -232,10 +278,38 @@ def test_bad_flags(_):
 
 
 def test_the_load_refuses(_):
-    for more in (("--pipeline", "2"), ("--rate", "10")):
-        done = subprocess.run([FOLDER / "load", "--traffic", "file", *more], capture_output=True,
+    cases = [(kind, (option, "2")) for kind in ("file", "churn", "source", "sink")
+             for option in ("--pipeline", "--rate")]
+    cases += [(kind, ("--active", "2")) for kind in ("churn", "source", "sink")]
+    cases.append(("echo", ("--rate", "10", "--pipeline", "2")))
+    for kind, more in cases:
+        done = subprocess.run([FOLDER / "load", "--traffic", kind, *more], capture_output=True,
                               text=True, timeout=LIMIT)
-        expect(done.returncode == 2 and "--traffic file" in done.stderr, lambda: f"{more}: {done}")
+        expect(done.returncode == 2 and f"--traffic {kind}: no {more[-2]}" in done.stderr,
+               lambda: f"{kind} {more}: {done}")
+
+
+def test_instructions_that_are_missing(scratch):
+    def count(path: str) -> subprocess.CompletedProcess:
+        dead = "dead=/bin/sh -c 'echo listening on 127.0.0.1:1; exit 3'"
+        return subprocess.run([sys.executable, FOLDER / "instructions.py", "--server", dead],
+                              env={**os.environ, "PATH": path}, capture_output=True, text=True,
+                              timeout=LIMIT)
+
+    done = count(str(scratch))
+    expect(done.returncode == 77 and "apt-get install valgrind" in done.stderr, lambda: f"{done}")
+    if shutil.which("valgrind") is None:
+        print("    the rest skipped: valgrind is not installed")
+        return
+    # Only a machine where nothing can be counted is excused, not a server that has died.
+    done = count(os.environ["PATH"])
+    expect(done.returncode == (77 if "nothing can be counted" in done.stderr else 1),
+           lambda: f"{done}")
+    refusing = scratch / "vgdb"
+    refusing.write_text("#!/bin/sh\nexit 1\n")
+    refusing.chmod(0o755)
+    done = count(f"{scratch}:{os.environ['PATH']}")
+    expect(done.returncode == 77 and "ptrace" in done.stderr, lambda: f"{done}")
 
 
 def test_list(_):
@@ -265,13 +339,53 @@ def test_interrupts(scratch):
         expect(not list(scratch.glob("ringlet-compare-*")), "its folder is still there")
 
 
+def test_nobody_reads(scratch):
+    file = scratch / "unread.json"
+    reader, writer = os.pipe()
+    os.close(reader)
+    child = start(*ONE_CELL, "--json", file, stdout=writer, stderr=writer,
+                  env={**os.environ, "TMPDIR": str(scratch)})
+    os.close(writer)
+    code = child.wait(timeout=LIMIT)
+    expect(code == 0, f"exit {code}")
+    report = json.loads(file.read_text())
+    expect(report["cells"][0]["rows"][1]["runs"] and not report["interrupted"],
+           lambda: f"not whole: {report}")
+    expect(not list(scratch.glob("ringlet-compare-*")), "its folder is still there")
+
+
+def on_terminal(terminal: int):
+    def before() -> None:
+        die_with_parent()
+        os.setsid()
+        fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)
+    return before
+
+
+def test_a_hang_up(scratch):
+    file = scratch / "hung-up.json"
+    master, terminal = os.openpty()
+    child = start("--only", "echo/*", "--servers", "ringlet epoll,C epoll", "--rounds", "20",
+                  "--seconds", "0.5", "--json", file, stdout=terminal, stderr=terminal,
+                  preexec_fn=on_terminal(terminal), env={**os.environ, "TMPDIR": str(scratch)})
+    os.close(terminal)
+    started = wait_until(lambda: len(both := children_of(child.pid)) >= 2 and both,
+                         "server and client")
+    os.close(master)
+    code = child.wait(timeout=LIMIT)
+    wait_until(lambda: not any(map(is_alive, started)), f"{started} gone after the hang-up")
+    expect(code == 130, f"exit {code}")
+    expect(json.loads(file.read_text())["interrupted"] is True, "the file does not say so")
+    expect(not list(scratch.glob("ringlet-compare-*")), "its folder is still there")
+
+
 def test_killed(scratch):
     code, _, _ = interrupt(scratch, signal.SIGKILL)
     expect(code == -signal.SIGKILL, f"exit {code}")
 
 
 def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
-                    servers="C epoll,ringlet epoll", cell="echo/1x64") -> str:
+                    servers="C epoll,ringlet epoll", cell="echo/1x64", more=(), status=0) -> str:
     """The same programs, with a liar in the place of one by hand: why it failed."""
     folder = scratch / f"bench-{abs(hash(action))}"
     folder.mkdir()
@@ -282,8 +396,8 @@ def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
     liar.chmod(liar.stat().st_mode | stat.S_IXUSR)
     file = folder / "report.json"
     code, out, err = call("--only", cell, "--servers", servers, *TINY, "--json", file,
-                          folder=folder)
-    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+                          *more, folder=folder)
+    expect(code == status, lambda: f"exit {code}: {out}{err}")
     rows = {r["server"]: r for r in json.loads(file.read_text())["cells"][0]["rows"]}
     false = rows.pop(servers.split(",")[0])
     expect(all(r["runs"] for r in rows.values()), "the honest server was not measured")
@@ -306,6 +420,16 @@ def test_a_server_of_files_that_lies(scratch):
 def test_a_server_that_dies(scratch):
     why = with_false_twin(scratch, "raise SystemExit(3)")
     expect("ended with 3" in why, lambda: why)
+
+
+def test_a_server_of_ours_that_dies_has_regressed(scratch):
+    file = scratch / "before.json"
+    servers = "ringlet epoll,C epoll"
+    code, out, err = call("--only", "echo/1x64", "--servers", servers, *TINY, "--json", file)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    why = with_false_twin(scratch, "raise SystemExit(4)", "echo_bench", servers=servers,
+                          more=("--baseline", file), status=1)
+    expect("ended with 4" in why, lambda: why)
 
 
 def main() -> int:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
+#include "../bench/compare/disturbance.hpp"
 #include "../bench/compare/plot.hpp"
 #include "../bench/compare/ratios.hpp"
 #include "../bench/compare/report_file.hpp"
@@ -110,6 +111,18 @@ TEST_CASE("compare: fairness is shown where it was measured, and only there") {
     CHECK_FALSE(bench::load_answer_of("{}").fairness);
 }
 
+TEST_CASE("compare: the greatest latency is that of all rounds") {
+    bench::report all = sample();
+    bench::cell& c = all.cells[0];
+    for (unsigned i = 0; i < 3; ++i) {
+        c.rows[0].runs[i].p50_us = 100 + i;
+        c.rows[0].runs[i].max_us = 50000 + i;
+    }
+    const std::string text = bench::cell_text(c);
+    CHECK(text.find(" 101 ") != std::string::npos);
+    CHECK(text.find(" 50002 ") != std::string::npos);
+}
+
 TEST_CASE("compare: a round that a rival missed is left out") {
     bench::report all = sample();
     bench::cell& c = all.cells[0];
@@ -132,6 +145,28 @@ TEST_CASE("compare: over all cells the rival is the same, and no server is its o
     CHECK(standings[2].against == "libuv");
     CHECK(standings[2].mean == doctest::Approx(0.5));
     CHECK(standings[2].ahead == 3);
+}
+
+TEST_CASE("compare: a client that waits is disturbed, but for a proxy's upstream") {
+    using bench::role;
+    bench::run_result run;
+    run.client_waits = 0.3;
+    for (const role r : {role::echo, role::files}) {
+        CHECK(is_disturbed(run, r));
+        CHECK(disturbance(run, r) == doctest::Approx(0.3));
+    }
+    CHECK_FALSE(is_disturbed(run, role::proxy));
+    CHECK(disturbance(run, role::proxy) == 0);
+    for (const role r : {role::echo, role::proxy, role::files}) {
+        bench::run_result waits;
+        waits.server_waits = 0.11;
+        CHECK(is_disturbed(waits, r));
+        bench::run_result stolen;
+        stolen.stolen = 0.06;
+        CHECK(is_disturbed(stolen, r));
+        CHECK(disturbance(stolen, r) == doctest::Approx(0.06));
+        CHECK_FALSE(is_disturbed({}, r));
+    }
 }
 
 TEST_CASE("compare: losses are listed, the worst first") {
@@ -162,6 +197,27 @@ TEST_CASE("compare: a regression is relative to the yardstick, not to the clock"
     CHECK_FALSE(changes[1].regressed);
 }
 
+TEST_CASE("compare: what failed has regressed, and what only one report has is not compared") {
+    const bench::report before = sample();
+    bench::report now = sample();
+    now.cells[0].rows[0].runs.clear();
+    now.cells[0].rows[0].failures = {{0, "it died"}, {1, "it died"}, {2, "it died"}};
+    now.cells[1].rows[0].failures = {{3, "it died"}};
+    auto changes = bench::changes_since(before, now, 1.1);
+    REQUIRE(changes.size() == 2);
+    CHECK(changes[0].failed);
+    CHECK(changes[0].regressed);
+    CHECK(changes[1].failed);
+    CHECK(changes[1].regressed);
+    CHECK(bench::changes_text(changes, 1.1).find("none") != std::string::npos);
+    CHECK(bench::changes_text(changes, 1.1).find("2 of 2 cells regressed") != std::string::npos);
+    // What failed before as well says nothing new; what never ran cannot be compared.
+    CHECK_FALSE(bench::changes_since(now, now, 1.1).at(0).regressed);
+    CHECK(bench::changes_since(now, before, 1.1).size() == 1);
+    for (bench::cell& c : now.cells) c.name = "another";
+    CHECK(bench::changes_since(before, now, 1.1).empty());
+}
+
 TEST_CASE("compare: a report survives its file") {
     bench::report all = sample();
     all.cells[0].rows[0].runs[0].calls = 2.5;
@@ -187,13 +243,40 @@ TEST_CASE("compare: what is no report is refused") {
     CHECK_THROWS_AS(static_cast<void>(bench::load_answer_of("no")), bench::file_error);
 }
 
+TEST_CASE("compare: that bbr paces is said where it was not asked for") {
+    bench::report all = sample();
+    const auto said = [&all] {
+        const bool head = bench::head_text(all).find("--congestion cubic") != std::string::npos;
+        const bool tail = bench::markdown_of(all).find("--congestion cubic") != std::string::npos;
+        CHECK(head == tail);
+        return head;
+    };
+    CHECK_FALSE(said());
+    all.facts.push_back({"congestion", "bbr"});
+    CHECK(said());
+    all.regime = "quiet, bbr";
+    CHECK_FALSE(said());
+    all.regime = "quiet, cubic";
+    all.facts.back().value = "cubic";
+    CHECK_FALSE(said());
+}
+
 TEST_CASE("compare: every line of the CSV has as many fields as its head") {
-    const std::string csv = bench::csv_of(sample());
+    bench::report all = sample();
+    all.regime = "quiet, \"SCHED_FIFO\"";
+    const std::string csv = bench::csv_of(all);
+    CHECK(csv.find("\n\"quiet, \"\"SCHED_FIFO\"\"\",echo/64x64,") != std::string::npos);
+    // Between quotes a comma parts no fields.
+    const auto fields = [](const std::string& line) {
+        bool quoted = false;
+        return std::count_if(line.begin(), line.end(), [&quoted](char letter) {
+            if (letter == '"') quoted = !quoted;
+            return letter == ',' && !quoted;
+        });
+    };
     std::vector<std::ptrdiff_t> commas;
     for (std::size_t at = 0; at < csv.size(); at = csv.find('\n', at) + 1)
-        commas.push_back(std::count(csv.begin() + static_cast<std::ptrdiff_t>(at),
-                                    csv.begin() + static_cast<std::ptrdiff_t>(csv.find('\n', at)),
-                                    ','));
+        commas.push_back(fields(csv.substr(at, csv.find('\n', at) - at)));
     CHECK(commas.size() == 1 + 2 * 4 * 3);
     CHECK(std::all_of(commas.begin(), commas.end(), [&](auto n) { return n == commas[0]; }));
 }

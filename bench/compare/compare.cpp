@@ -6,15 +6,18 @@
 /// haproxy and nginx. See docs/benchmarks.md.
 
 #include "../../samples/common/options.hpp"
+#include "disturbance.hpp"
 #include "machine.hpp"
 #include "measure.hpp"
 #include "model.hpp"
 #include "neighbour.hpp"
+#include "network.hpp"
 #include "plot.hpp"
 #include "process.hpp"
 #include "progress.hpp"
 #include "ratios.hpp"
 #include "report_file.hpp"
+#include "say.hpp"
 #include "scene.hpp"
 #include "servers.hpp"
 #include "tables.hpp"
@@ -45,6 +48,8 @@ using bench::server;
 using bench::workload;
 
 constexpr int exit_regressed = 1;
+constexpr int exit_not_compared = 2;
+constexpr int exit_not_written = 2;
 constexpr int exit_interrupted = 130;
 constexpr double repeat_budget = 0.5;  // of the runs there are, for disturbed ones
 constexpr double start_and_stop_seconds = 0.25;
@@ -64,12 +69,16 @@ struct settings {
     std::string baseline;
     std::string render;
     std::string into;
+    std::string congestion;
     unsigned rounds = 0;
     unsigned retries = 2;
     unsigned threshold_percent = 10;
     unsigned beside = 0;
     ringlet::nanoseconds seconds = 0s;
 
+    [[nodiscard]] bool keeps_something() const noexcept {
+        return !json.empty() || !csv.empty() || !plot.empty() || !baseline.empty();
+    }
     [[nodiscard]] level wanted() const noexcept {
         return full ? level::full : quick ? level::quick : level::standard;
     }
@@ -113,16 +122,26 @@ std::vector<const server*> servers_for(const settings& set, const std::vector<se
     return some;
 }
 
+bool anything_to_measure(const settings& set) {
+    if (!set.only.empty() && bench::matches(set.only, "micro")) return true;
+    const auto servers = chosen_servers(set);
+    const auto cells = chosen_workloads(set);
+    return std::any_of(cells.begin(), cells.end(),
+                       [&](const workload& w) { return !servers_for(set, servers, w).empty(); });
+}
+
 void print_list(const settings& set) {
-    fmt::print("cells\n");
+    bench::say(stdout, "cells\n");
     for (const workload& w : bench::all_workloads())
-        fmt::print("  {:<18} {}\n", w.name, to_string(w.least));
-    fmt::print("  {:<18} {}\n", "micro", to_string(level::standard));
-    fmt::print("\nservers\n");
+        bench::say(stdout, fmt::format("  {:<18} {}\n", w.name, to_string(w.least)));
+    bench::say(stdout, fmt::format("  {:<18} {}\n", "micro", to_string(level::standard)));
+    bench::say(stdout, "\nservers\n");
     for (const server& s : bench::all_servers())
-        fmt::print("  {:<22} {:<9} {:<9} {:<8} {}\n", s.name, s.backend, s.kind, to_string(s.least),
-                   is_installed(s) ? "" : "not there: its package is missing");
-    fmt::print("\n{} level: {} cells\n", to_string(set.wanted()), chosen_workloads(set).size());
+        bench::say(stdout, fmt::format("  {:<22} {:<9} {:<9} {:<8} {}\n", s.name, s.backend, s.kind,
+                                       to_string(s.least),
+                                       is_installed(s) ? "" : "not there: its package is missing"));
+    bench::say(stdout, fmt::format("\n{} level: {} cells\n", to_string(set.wanted()),
+                                   chosen_workloads(set).size()));
 }
 
 // --- one cell
@@ -151,8 +170,10 @@ public:
             all_.cells.push_back(cell_of(w, servers));
             run_cell(w, servers, all_.cells.back());
             bar_.clear();
-            fmt::print("{}\n", cell_text(all_.cells.back()));
+            bench::say(stdout, cell_text(all_.cells.back()) + "\n");
             std::fflush(stdout);
+            // Nobody reads it, and nothing else would remain of it.
+            if (std::ferror(stdout) != 0 && !set_.keeps_something()) throw bench::interrupted();
         }
     }
 
@@ -184,10 +205,8 @@ private:
                 bench::check_signals();
                 run_result result = bench::measure(how_, s, w, start_line);
                 result.round = round;
-                const auto noise = [](const run_result& x) {
-                    return x.server_waits + x.client_waits + x.stolen;
-                };
-                if (!best || noise(result) < noise(*best)) best = result;
+                if (!best || disturbance(result, w.role) < disturbance(*best, w.role))
+                    best = result;
                 best->tries = tries;
                 if (!best->disturbed || tries > set_.retries || repeats_left_ == 0) break;
                 --repeats_left_;
@@ -230,7 +249,7 @@ void run_micro(report& all) {
         bench::child micro({bench::sibling("micro"), "--json"}, bench::place{});
         all.micro = bench::micro_of(micro.read_all(bench::seconds(120)));
     } catch (const std::runtime_error& why) {
-        fmt::print(stderr, "compare: micro benches: {}\n", why.what());
+        bench::say(stderr, fmt::format("compare: micro benches: {}\n", why.what()));
     }
 }
 
@@ -250,21 +269,33 @@ void count_instructions(report& all, const settings& set) {
         bench::child counting(command, bench::place{});
         all.instructions = bench::instructions_of(counting.read_all(bench::seconds(600)));
     } catch (const std::runtime_error& why) {
-        fmt::print(stderr, "compare: instructions: {}\n", why.what());
+        bench::say(stderr, fmt::format("compare: instructions: {}\n", why.what()));
     }
 }
 
-void write_files(const settings& set, const report& all) {
-    if (!set.json.empty()) write_json(all, set.json);
-    if (!set.csv.empty()) bench::write_text(csv_of(all), set.csv);
-    if (set.plot.empty()) return;
+/// False when one of them was not written; the others were.
+bool write_files(const settings& set, const report& all) {
+    bool all_written = true;
+    const auto attempt = [&all_written](const std::string& path, auto write) {
+        try {
+            if (!path.empty()) write(path);
+        } catch (const bench::file_error& why) {
+            bench::say(stderr, fmt::format("compare: {}\n", why.what()));
+            all_written = false;
+        }
+    };
+    attempt(set.json, [&](const std::string& path) { write_json(all, path); });
+    attempt(set.csv, [&](const std::string& path) { bench::write_text(csv_of(all), path); });
+    if (set.plot.empty()) return all_written;
     if (const std::string why = draw(all, set.plot); !why.empty())
-        fmt::print(stderr, "compare: --plot {}: {}\n", set.plot, why);
+        bench::say(stderr, fmt::format("compare: --plot {}: {}\n", set.plot, why));
+    return all_written;
 }
 
 std::string regime_of(const settings& set) {
     std::string name = set.beside == 0 ? "quiet" : "beside a " + neighbours()[set.beside];
-    return set.realtime ? name + ", SCHED_FIFO" : name;
+    if (set.realtime) name += ", SCHED_FIFO";
+    return set.congestion.empty() ? name : name + ", " + set.congestion;
 }
 
 bench::method method_of(const settings& set) {
@@ -292,6 +323,36 @@ void describe(report& all, const bench::method& how, const std::string& ring) {
                                                "as root"});
 }
 
+/// The exit code of --baseline. What was not compared has not passed.
+int verdict(const settings& set, const report& baseline, const report& all) {
+    const double threshold = 1 + set.threshold_percent / 100.0;
+    const auto changes = changes_since(baseline, all, threshold);
+    if (changes.empty()) {
+        bench::say(stderr,
+                   fmt::format("compare: --baseline `{}`: it has nothing of what was measured\n",
+                               set.baseline));
+        return exit_not_compared;
+    }
+    bench::say(stdout, "\n" + changes_text(changes, threshold));
+    const bool worse = std::any_of(changes.begin(), changes.end(),
+                                   [](const bench::change& c) { return c.regressed; });
+    return worse ? exit_regressed : 0;
+}
+
+/// Without a ring there is nothing to set beside a baseline's servers on it.
+void refuse_without_ring(const settings& set, const report& baseline) {
+    const auto servers = chosen_servers(set);
+    const auto is_chosen = [&](const row& r) {
+        return r.kind == "ours" && r.backend == "io_uring" && !r.runs.empty() &&
+               std::any_of(servers.begin(), servers.end(),
+                           [&](const server& s) { return s.name == r.server; });
+    };
+    for (const cell& c : baseline.cells)
+        if (std::any_of(c.rows.begin(), c.rows.end(), is_chosen))
+            throw std::runtime_error("--baseline: io_uring is refused, so what stands on it cannot "
+                                     "be compared; leave it out with --servers '* epoll'");
+}
+
 int compare(const settings& set, const std::optional<report>& baseline) {
     report all;
     const bench::scratch_folder scratch;
@@ -302,11 +363,14 @@ int compare(const settings& set, const std::optional<report>& baseline) {
     all.rounds = set.rounds > 0 ? set.rounds : set.quick ? 2 : 5;
     all.seconds = how.seconds;
     bool no_ring = false;
+    std::string trouble;
     try {
         describe(all, how, describe_ring(how.cpus, no_ring));
-        fmt::print("{}\n", head_text(all));
-        if (!how.cpus.warning.empty()) fmt::print("WARNING: {}\n\n", how.cpus.warning);
+        bench::say(stdout, head_text(all) + "\n");
+        if (!how.cpus.warning.empty())
+            bench::say(stdout, fmt::format("WARNING: {}\n\n", how.cpus.warning));
         std::fflush(stdout);
+        if (no_ring && baseline) refuse_without_ring(set, *baseline);
         const bench::neighbour beside(neighbours()[set.beside], how.cpus);
         comparison all_cells(set, how, all);
         if (no_ring) all_cells.without_uring();
@@ -317,55 +381,76 @@ int compare(const settings& set, const std::optional<report>& baseline) {
         if (set.full || set.instructions) count_instructions(all, set);
     } catch (const bench::interrupted&) {
         all.interrupted = true;
-        fmt::print(stderr, "\ncompare: interrupted; this is what was measured so far\n");
-        if (!all.cells.empty()) fmt::print("{}\n", cell_text(all.cells.back()));
+    } catch (const std::runtime_error& why) {
+        if (all.cells.empty()) throw;
+        trouble = why.what();
     }
-    fmt::print("{}", tail_text(all));
-    write_files(set, all);
+    const bool written = write_files(set, all);  // first: whoever reads may have gone
+    if (all.interrupted) {
+        bench::say(stderr, "\ncompare: interrupted; this is what was measured so far\n");
+        if (!all.cells.empty()) bench::say(stdout, cell_text(all.cells.back()) + "\n");
+    }
+    bench::say(stdout, tail_text(all));
+    if (!trouble.empty()) throw std::runtime_error(trouble);
     if (all.interrupted) return exit_interrupted;
-    if (!baseline) return 0;
-    const double threshold = 1 + set.threshold_percent / 100.0;
-    const auto changes = changes_since(*baseline, all, threshold);
-    fmt::print("\n{}", changes_text(changes, threshold));
-    const bool worse = std::any_of(changes.begin(), changes.end(),
-                                   [](const bench::change& c) { return c.regressed; });
-    return worse ? exit_regressed : 0;
+    if (!written) return exit_not_written;
+    return baseline ? verdict(set, *baseline, all) : 0;
 }
 
 // --- the command line
 // -----------------------------------------------------------------------------
 
-/// Refused before anything is measured, rather than after ten minutes.
-void check(const samples::command_line& line, const settings& set) {
-    if (set.quick && set.full) line.refuse("--quick and --full exclude each other");
-    if (chosen_workloads(set).empty() && !bench::matches(set.only, "micro"))
-        line.refuse(fmt::format("--only `{}`: no cell matches; see --list", set.only));
-    if (chosen_servers(set).empty())
-        line.refuse(fmt::format("--servers `{}`: no server matches; see --list", set.servers));
+/// Refused before anything is measured, rather than after a quarter of an hour.
+void check_files(const samples::command_line& line, const settings& set) {
     if (!set.plot.empty() && !set.plot.ends_with(".svg") && !set.plot.ends_with(".png"))
         line.refuse(fmt::format("--plot `{}`: it must end with .svg or .png", set.plot));
-    if (set.realtime && !bench::may_use_fifo())
-        line.refuse("--realtime: SCHED_FIFO is refused here; it needs CAP_SYS_NICE");
     for (const auto& [name, path] : {std::pair{"json", set.json}, {"csv", set.csv}}) {
         if (path.empty()) continue;
         std::FILE* file = std::fopen(path.c_str(), "a");
         if (file == nullptr) line.refuse(fmt::format("--{} `{}`: cannot be written", name, path));
         std::fclose(file);
     }
+}
+
+/// And this too.
+void check(const samples::command_line& line, const settings& set) {
+    if (set.quick && set.full) line.refuse("--quick and --full exclude each other");
+    if (chosen_workloads(set).empty() && !bench::matches(set.only, "micro"))
+        line.refuse(fmt::format("--only `{}`: no cell matches; see --list", set.only));
+    if (chosen_servers(set).empty())
+        line.refuse(fmt::format("--servers `{}`: no server matches; see --list", set.servers));
+    if (!anything_to_measure(set))
+        line.refuse(fmt::format("--servers `{}`: none of them takes part in --only `{}`, or its "
+                                "package is missing; see --list",
+                                set.servers, set.only));
+    if (set.realtime && !bench::may_use_fifo())
+        line.refuse("--realtime: SCHED_FIFO is refused here; it needs CAP_SYS_NICE");
     for (const char* program : {"load", "echo_bench", "limit_epoll", "limit_uring"})
         if (!bench::has_sibling(program))
             line.refuse(fmt::format("{} is not built beside this program", program));
 }
 
-std::optional<report> read_baseline(const samples::command_line& line, const settings& set) {
+void enter_network(const samples::command_line& line, const settings& set) {
+    if (set.congestion.empty()) return;
+    try {
+        bench::enter_network(set.congestion);
+    } catch (const bench::network_failure& why) {
+        line.refuse(fmt::format("--congestion `{}`: {}", set.congestion, why.what()));
+    }
+    if (set.realtime && !bench::may_use_fifo())
+        line.refuse("--realtime with --congestion: SCHED_FIFO is refused in a user namespace; run "
+                    "as root");
+}
+
+std::optional<report> read_baseline(const samples::command_line& line, const settings& set,
+                                    const std::string& regime) {
     if (set.baseline.empty()) return std::nullopt;
     try {
         report before = bench::read_json(set.baseline);
-        if (before.regime != regime_of(set))
-            line.refuse(
-                fmt::format("--baseline `{}`: it was measured {}, this is to be {}; regimes "
-                            "are not compared",
-                            set.baseline, before.regime, regime_of(set)));
+        if (before.regime != regime)
+            line.refuse(fmt::format("--baseline `{}`: it was measured {}, this is {}; regimes "
+                                    "are not compared",
+                                    set.baseline, before.regime, regime));
         return before;
     } catch (const bench::file_error& why) {
         line.refuse(fmt::format("--baseline {}", why.what()));
@@ -375,12 +460,15 @@ std::optional<report> read_baseline(const samples::command_line& line, const set
 int render(const samples::command_line& line, const settings& set) {
     try {
         const report all = bench::read_json(set.render);
+        const auto baseline = read_baseline(line, set, all.regime);
+        const bool written = write_files(set, all);
         if (set.into.empty())
-            fmt::print("{}", markdown_of(all));
+            bench::say(stdout, markdown_of(all));
         else
             bench::put_into(markdown_of(all), set.into);
-        write_files(set, all);
-        return 0;
+        std::fflush(stdout);
+        if (!written) return exit_not_written;
+        return baseline ? verdict(set, *baseline, all) : 0;
     } catch (const bench::file_error& why) {
         line.refuse(fmt::format("--render {}", why.what()));
     }
@@ -389,7 +477,7 @@ int render(const samples::command_line& line, const settings& set) {
 void describe_options(samples::command_line& line, settings& set) {
     line.flag("quick", set.quick, "six cells, under a minute");
     line.flag("full", set.full,
-              "every cell, server and technique, and instructions; about an hour");
+              "every cell, server and technique, and instructions; an hour or so");
     line.text("only", set.only, "PATTERN", "cells whose name matches, as in 'echo/64*,churn/*'");
     line.text("servers", set.servers, "PATTERN",
               "servers whose name matches, as in 'ringlet*,C *'");
@@ -399,6 +487,9 @@ void describe_options(samples::command_line& line, settings& set) {
                 "of a run during which others had the CPUs (default 2)");
     line.choice("beside", neighbours(), set.beside, "who else is on the server's CPU");
     line.flag("realtime", set.realtime, "server and client at SCHED_FIFO: a regime of its own");
+    line.text("congestion", set.congestion, "NAME",
+              "TCP's congestion control, in a network namespace of its own, as in cubic: a regime "
+              "of its own");
     line.text("json", set.json, "FILE", "everything that was measured");
     line.text("csv", set.csv, "FILE", "one line for each run");
     line.text("plot", set.plot, "FILE", "curves against connections, as .svg or .png");
@@ -410,7 +501,9 @@ void describe_options(samples::command_line& line, settings& set) {
     line.flag("instructions", set.instructions, "count user-space instructions with callgrind too");
     line.flag("list", set.list, "what there is to measure");
     line.text("render", set.render, "FILE",
-              "measures nothing: prints the --json FILE as markdown, draws --plot, writes --csv");
+              "measures nothing: prints the --json FILE as markdown, draws --plot, writes --csv, "
+              "judges by "
+              "--baseline");
     line.text("into", set.into, "FILE",
               "with --render: puts it into this document, between its two marks");
 }
@@ -424,18 +517,20 @@ int main(int argc, char** argv) {
     describe_options(line, set);
     line.parse(argc, argv);
     if (set.list) return print_list(set), 0;
+    check_files(line, set);
+    signal(SIGPIPE, SIG_IGN);
     if (!set.render.empty()) return render(line, set);
     if (!set.into.empty()) line.refuse("--into: needs --render");
     check(line, set);
-    const auto baseline = read_baseline(line, set);
+    const auto baseline = read_baseline(line, set, regime_of(set));
+    enter_network(line, set);
     bench::take_over_signals();
-    signal(SIGPIPE, SIG_IGN);
     try {
         return compare(set, baseline);
     } catch (const bench::interrupted&) {
         return exit_interrupted;
     } catch (const std::runtime_error& why) {
-        fmt::print(stderr, "compare: {}\n", why.what());
+        bench::say(stderr, fmt::format("compare: {}\n", why.what()));
         return 2;
     }
 }

@@ -3,6 +3,8 @@
 
 #include "machine.hpp"
 
+#include "network.hpp"
+
 #include <ringlet/config.hpp>
 
 #include <fcntl.h>
@@ -147,7 +149,7 @@ std::vector<fact> machine_facts() {
                             sysconf(_SC_NPROCESSORS_ONLN), hypervisor())},
         {"mitigations", mitigations()},
         {"governor", governor.empty() ? "none to be seen" : governor},
-        {"congestion", line_of("/proc/sys/net/ipv4/tcp_congestion_control")},
+        {"congestion", congestion_in_force()},
         {"load average", line_of("/proc/loadavg")},
         {"limits",
          fmt::format("open files {}, locked memory {}, somaxconn {}", limit_of(RLIMIT_NOFILE),

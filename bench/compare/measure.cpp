@@ -3,6 +3,7 @@
 
 #include "measure.hpp"
 
+#include "disturbance.hpp"
 #include "report_file.hpp"
 #include "scene.hpp"
 
@@ -18,8 +19,6 @@ namespace {
 constexpr seconds stop_limit{10};
 constexpr double load_limit = 30;  // beyond the window: to connect and to drain
 constexpr double counting_seconds = 0.05;
-constexpr double disturbing_share = 0.10;  // of a window, waiting for a CPU that another has
-constexpr double disturbing_steal = 0.05;
 constexpr double tick_seconds = 0.01;
 
 std::vector<std::string> load_command(const method& how, const workload& w,
@@ -56,7 +55,7 @@ std::vector<std::string> load_command(const method& how, const workload& w,
     return command;
 }
 
-run_result result_of(const load_answer& a, const method& how) {
+run_result result_of(const load_answer& a, const method& how, role served) {
     if (a.mismatches > 0) throw run_failure("wrong bytes: " + a.trouble);
     if (a.errors > 0) throw run_failure(a.trouble);
     if (a.messages == 0) throw run_failure("not one message was answered");
@@ -85,8 +84,7 @@ run_result result_of(const load_answer& a, const method& how) {
     r.server_waits = a.server.wait_ns / window_ns;
     r.client_waits = a.client_wait_ns / window_ns;
     r.stolen = a.server.stolen_ticks * tick_seconds / a.seconds;
-    r.disturbed = how.alone && (r.server_waits > disturbing_share ||
-                                r.client_waits > disturbing_share || r.stolen > disturbing_steal);
+    r.disturbed = how.alone && is_disturbed(r, served);
     return r;
 }
 
@@ -101,7 +99,7 @@ run_result measure(const method& how, const server& s, const workload& w, std::s
     try {
         child client(load_command(how, w, address, subject.pid()), beside);
         const std::string said = client.read_all(seconds(how.warmup + how.seconds + load_limit));
-        result = result_of(load_answer_of(said), how);
+        result = result_of(load_answer_of(said), how, w.role);
     } catch (const std::runtime_error& why) {
         // A server that has died is the cause of whatever its client saw.
         if (const auto death = subject.death())

@@ -38,7 +38,7 @@ struct run_result {
     double server_waits = 0;  ///< share of the window in which another had its CPU
     double client_waits = 0;
     double stolen = 0;       ///< share of the window the hypervisor took
-    bool disturbed = false;  ///< by the three above; see measure.cpp
+    bool disturbed = false;  ///< by the three above; see disturbance.hpp
     unsigned tries = 1;      ///< the least disturbed one is kept
 };
 

@@ -3,6 +3,8 @@
 
 #include "progress.hpp"
 
+#include "say.hpp"
+
 #include <fmt/format.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -35,17 +37,18 @@ void progress::show(const std::string& what) {
     std::string text = fmt::format("[{:-<{}}] {}/{}, {}: {}", std::string(filled, '#'), bar_width,
                                    done_, total_, left(), what);
     text.resize(std::min<std::size_t>(text.size(), known ? window.ws_col - 1U : 79U));
-    fmt::print(stderr, "\r\033[K{}", text);
+    say(stderr, fmt::format("\r\033[K{}", text));
     std::fflush(stderr);
 }
 
 void progress::show_cell(const std::string& what) {
     if (!tty_)
-        fmt::print(stderr, "compare: {} ({} of {} runs done, {})\n", what, done_, total_, left());
+        say(stderr,
+            fmt::format("compare: {} ({} of {} runs done, {})\n", what, done_, total_, left()));
 }
 
 void progress::clear() const {
-    if (tty_) fmt::print(stderr, "\r\033[K");
+    if (tty_) say(stderr, fmt::format("\r\033[K"));
 }
 
 }  // namespace bench

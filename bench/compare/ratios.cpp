@@ -88,6 +88,7 @@ std::optional<spread> to_yardstick(const cell& in, const row& of) {
 std::optional<change> change_of(const cell& was, const cell& is, const row& now, double threshold) {
     const row* before = find_row(was, now.server);
     if (before == nullptr) return std::nullopt;
+    const bool failed = now.runs.empty() || (!now.failures.empty() && before->failures.empty());
     auto a = to_yardstick(was, *before);
     auto b = to_yardstick(is, now);
     const bool relative = a && b;
@@ -95,15 +96,12 @@ std::optional<change> change_of(const cell& was, const cell& is, const row& now,
         a = over_rounds(*before, &run_result::cpu_us);
         b = over_rounds(now, &run_result::cpu_us);
     }
-    if (!a || !b || a->median <= 0) return std::nullopt;
+    if (!a || a->median <= 0) return std::nullopt;
+    if (!b) b = spread{};  // it has no run
     const double grown = b->median / a->median;
-    return change{is.name,
-                  now.server,
-                  a->median,
-                  b->median,
-                  grown,
-                  relative,
-                  grown > threshold && b->least > a->median};
+    return change{
+        is.name, now.server, a->median, b->median,
+        grown,   relative,   failed,    failed || (grown > threshold && b->least > a->median)};
 }
 
 }  // namespace

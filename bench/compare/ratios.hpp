@@ -41,8 +41,8 @@ struct loss {
 /// The worst first. `compared` gets how many comparisons there were.
 [[nodiscard]] std::vector<loss> losses_of(const report& all, std::size_t& compared);
 
-/// One server of ringlet's beside one rival over all the cells that both have: the rival is the same
-/// in each, and so none that luck has chosen.
+/// One server of ringlet's beside one rival over all the cells that both have: the rival is the
+/// same in each, and so none that luck has chosen.
 struct standing {
     std::string server;
     std::string against;
@@ -61,11 +61,12 @@ struct change {
     double before = 0;
     double now = 0;
     double ratio = 0;
-    bool relative = false;  ///< figures are relative to a C server in the same round, not us
-    bool regressed =
-        false;  ///< beyond the threshold, and no round of now reaches the former median
+    bool relative = false;   ///< figures are relative to a C server in the same round, not us
+    bool failed = false;     ///< rounds failed that did not before; `now` is 0 when all of them did
+    bool regressed = false;  ///< failed, or beyond the threshold and every round of now above the
+                             ///< former median
 };
-/// For every row of ringlet's own that is in both reports.
+/// For every row of ringlet's own that is in both reports and was measured in the former.
 [[nodiscard]] std::vector<change> changes_since(const report& before, const report& now,
                                                 double threshold);
 

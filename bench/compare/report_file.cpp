@@ -109,6 +109,19 @@ void put_into(const std::string& text, const std::string& path) {
 
 void write_json(const report& all, const std::string& path) { write_text(json_of(all), path); }
 
+namespace {
+/// As RFC 4180 has it, where that is needed.
+std::string csv_field(const std::string& text) {
+    if (text.find_first_of(",\"\n") == std::string::npos) return text;
+    std::string quoted = "\"";
+    for (const char letter : text) {
+        if (letter == '"') quoted += '"';
+        quoted += letter;
+    }
+    return quoted + '"';
+}
+}  // namespace
+
 std::string csv_of(const report& all) {
     // The columns are the members of a run, in the order of the JSON file's names.
     const nlohmann::json members = run_result();
@@ -119,9 +132,10 @@ std::string csv_of(const report& all) {
     for (const cell& c : all.cells)
         for (const row& r : c.rows)
             for (const run_result& run : r.runs) {
-                text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}", all.regime, c.name,
-                                    c.traffic, c.connections, c.active, c.size, c.pipeline, c.rate,
-                                    r.server, r.backend, r.kind);
+                text += fmt::format("{},{},{},{},{},{},{},{},{},{},{}", csv_field(all.regime),
+                                    csv_field(c.name), csv_field(c.traffic), c.connections,
+                                    c.active, c.size, c.pipeline, c.rate, csv_field(r.server),
+                                    csv_field(r.backend), csv_field(r.kind));
                 const nlohmann::json values = run;
                 for (const auto& member : values.items())
                     text.append(",").append(member.value().is_null() ? "" : member.value().dump());

@@ -28,6 +28,8 @@ constexpr seconds start_limit{10};
 constexpr std::string_view haproxy_form = R"(global
   nbthread 1
   maxconn 4000
+  tune.bufsize 65536
+  tune.pipesize 1048576
 defaults
   mode tcp
   timeout connect 5s

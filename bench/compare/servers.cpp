@@ -138,7 +138,8 @@ std::vector<server> all_servers() {
         by_hand("C proxy ring", "io_uring", role::proxy, standard,
                 {"limit_proxy", "--technique", "ring", "--buffer", "1048576"}),
         haproxy("haproxy", ""),
-        haproxy("haproxy splice", "option splice-auto"),
+        // splice-auto leaves it to a guess whether to splice.
+        haproxy("haproxy splice", "option splice-request\n  option splice-response"),
         nginx("nginx stream", role::proxy, ""),
         sample("file_server", "io_uring", role::files),
         sample("file_server", "epoll", role::files),

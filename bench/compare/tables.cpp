@@ -38,6 +38,12 @@ std::string micros(const row& r, double run_result::*figure) {
     return value && value->most > 0 ? fmt::format("{:.0f}", value->median) : "-";
 }
 
+/// The greatest of the rounds: a median of maxima would hide the one that hurt.
+std::string most_micros(const row& r, double run_result::*figure) {
+    const auto value = over_rounds(r, figure);
+    return value && value->most > 0 ? fmt::format("{:.0f}", value->most) : "-";
+}
+
 std::size_t disturbed(const row& r) {
     return static_cast<std::size_t>(std::count_if(
         r.runs.begin(), r.runs.end(), [](const run_result& run) { return run.disturbed; }));
@@ -55,8 +61,7 @@ std::string remarks_of(const cell& c, const row& r) {
     const auto client = over_rounds(r, &run_result::client_busy);
     const auto server = over_rounds(r, &run_result::server_busy);
     // With a rate the client spins until the next message is due.
-    if (c.rate == 0 && client && client->median > 0.95 && server->median < 0.9)
-        add("client-bound");
+    if (c.rate == 0 && client && client->median > 0.95 && server->median < 0.9) add("client-bound");
     if (disturbed(r) > 0) add(fmt::format("{} disturbed", disturbed(r)));
     if (!r.failures.empty()) add(fmt::format("{} FAILED", r.failures.size()));
     return text;
@@ -83,7 +88,7 @@ line line_of(const cell& c, const row& r) {
             micros(r, &run_result::p90_us),
             micros(r, &run_result::p99_us),
             micros(r, &run_result::p99_9_us),
-            micros(r, &run_result::max_us),
+            most_micros(r, &run_result::max_us),
             fairness ? fmt::format("{:.2f}", *fairness) : "-",
             median(over_rounds(r, &run_result::memory), "{:.0f}"),
             remarks_of(c, r)};
@@ -169,6 +174,16 @@ constexpr std::string_view standing_legend =
     "ringlet is ahead by more than 3 %, alike, or behind. The rival is the same in every cell; the "
     "best of each cell is partly chosen by noise.\n";
 
+/// BBR paces on loopback too, and then so do the cells that only move bytes.
+std::string pacing_text(const report& all) {
+    const bool paced = std::any_of(all.facts.begin(), all.facts.end(), [](const fact& f) {
+        return f.name == "congestion" && f.value.starts_with("bbr");
+    });
+    if (!paced || all.regime.find(", bbr") != std::string::npos) return {};
+    return "The system's congestion control is bbr: bulk cells measure its pacing; the remedy is "
+           "--congestion cubic.\n";
+}
+
 std::string trust_text(const report& all) {
     std::size_t runs = 0;
     std::size_t bad = 0;
@@ -184,7 +199,7 @@ std::string trust_text(const report& all) {
     if (runs > 0 && bad * 10 > runs)
         text += " That is a busy machine: trust ratios more than microseconds, and few of either.";
     if (all.interrupted) text += " It was interrupted: what follows the last cell is missing.";
-    return text + "\n";
+    return text + "\n" + pacing_text(all);
 }
 
 constexpr std::string_view legend =
@@ -192,7 +207,8 @@ constexpr std::string_view legend =
     "/peer, /ours: CPU per message relative to the best C server of the same backend, the best "
     "peer, and ringlet on the same backend (the best by its median), within a round; for proxies "
     "and files the best C server of any. calls: system calls per message. sleeps, preempt: "
-    "voluntary and involuntary context switches per message. p50 to max: latency in us. fair: what "
+    "voluntary and involuntary context switches per message. p50 to max: latency in us, max the "
+    "greatest of all rounds. fair: what "
     "the slowest connection got of what the fastest got. B/conn: the server's memory per "
     "connection.\n";
 
@@ -236,7 +252,7 @@ std::string head_text(const report& all) {
     text += fmt::format("{:<14} {}, {} rounds of {:g} s\n", "method", all.level, all.rounds,
                         all.seconds);
     text += fmt::format("{:<14} {}\n", "regime", all.regime);
-    return text;
+    return text + pacing_text(all);
 }
 
 std::string cell_text(const cell& c) {
@@ -264,15 +280,19 @@ std::string changes_text(const std::vector<change>& changes, double threshold) {
     std::size_t regressed = 0;
     for (const change& c : changes) {
         const std::string_view form = c.relative ? "{:.3f} x C" : "{:.3f} us";
+        const bool none = c.failed && c.now == 0;
         lines.push_back({c.server, c.cell, fmt::format(fmt::runtime(form), c.before),
-                         fmt::format(fmt::runtime(form), c.now), fmt::format("{:.2f}", c.ratio),
-                         c.regressed ? "REGRESSED" : ""});
+                         none ? "none" : fmt::format(fmt::runtime(form), c.now),
+                         none ? "-" : fmt::format("{:.2f}", c.ratio),
+                         c.failed      ? "REGRESSED: it failed"
+                         : c.regressed ? "REGRESSED"
+                                       : ""});
         regressed += c.regressed;
     }
     return text_table(lines) +
            fmt::format(
-               "{} of {} cells regressed (CPU per message beyond {:g} x the baseline's, and no "
-               "round as good as its median).\n",
+               "{} of {} cells regressed (failed, or CPU per message beyond {:g} x the baseline's "
+               "and no round as good as its median).\n",
                regressed, changes.size(), threshold);
 }
 

@@ -33,7 +33,7 @@ struct load_settings {
     unsigned connections = 64;
     unsigned active = 0;  ///< of them, how many talk; 0: all
     std::size_t size = 64;
-    unsigned pipeline = 1;   ///< messages on their way per connection; 1 for files
+    unsigned pipeline = 1;   ///< messages on their way per connection; 1 but for echo
     std::uint64_t rate = 0;  ///< messages a second over all, whatever comes back; 0: closed loop
     std::uint64_t warmup_ns = 100'000'000;
     std::uint64_t window_ns = 1'000'000'000;

@@ -10,6 +10,7 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <array>
 #include <chrono>
 #include <string>
 
@@ -21,6 +22,7 @@ using bench::load_settings;
 using bench::process_sample;
 
 constexpr std::uint64_t spare_files = 32;
+constexpr std::array kinds{"echo", "churn", "sink", "source", "file"};  // as enum traffic
 
 std::string json_of(const samples::histogram& h) {
     const auto us = [&h](double percent) {
@@ -85,6 +87,22 @@ void raise_file_limit(const samples::command_line& line, const load_settings& se
                                 set.connections, files.rlim_max, set.connections + spare_files));
 }
 
+/// An option without effect would be a figure under a false name.
+void refuse_what_is_not_done(const samples::command_line& line, const load_settings& set) {
+    const auto kind = static_cast<bench::traffic>(set.kind);
+    const auto refuse = [&](const char* option, const char* why) {
+        line.refuse(fmt::format("--traffic {}: no {}, {}", kinds[set.kind], option, why));
+    };
+    const bool echo = kind == bench::traffic::echo;
+    const char* one_by_one = "only echo has messages that may go out before an answer came";
+    if (!echo && set.pipeline > 1) refuse("--pipeline", one_by_one);
+    if (!echo && set.rate > 0) refuse("--rate", one_by_one);
+    if (set.rate > 0 && set.pipeline > 1)
+        refuse("--pipeline beside --rate", "which sends at its time whatever is on its way");
+    if (!echo && kind != bench::traffic::file && set.active > 0)
+        refuse("--active", "every connection moves bytes");
+}
+
 load_settings read_command_line(int argc, char** argv) {
     load_settings set;
     ringlet::nanoseconds warmup = 100ms;
@@ -93,7 +111,7 @@ load_settings read_command_line(int argc, char** argv) {
     ringlet::nanoseconds patience = 10s;
     samples::command_line line("load", "Loads a server, verifies every byte, and watches it.");
     line.address("connect", set.server, "the server (default 127.0.0.1:7000)");
-    line.choice("traffic", {"echo", "churn", "sink", "source", "file"}, set.kind,
+    line.choice("traffic", {kinds.begin(), kinds.end()}, set.kind,
                 "what goes over the connections (default echo)");
     line.number("connections", set.connections, 1, 1'000'000, "how many (default 64)");
     line.number("active", set.active, 1, 1'000'000,
@@ -118,9 +136,7 @@ load_settings read_command_line(int argc, char** argv) {
     set.window_ns = static_cast<std::uint64_t>(window.count());
     set.count_ns = static_cast<std::uint64_t>(count.count());
     set.patience_ns = static_cast<std::uint64_t>(patience.count());
-    const bool files = set.kind == static_cast<unsigned>(bench::traffic::file);
-    if (files && (set.pipeline > 1 || set.rate > 0))
-        line.refuse("--traffic file: one request after the other, so no --pipeline and no --rate");
+    refuse_what_is_not_done(line, set);
     if (set.active > set.connections)
         line.refuse(fmt::format("--active `{}`: there are only {} connections", set.active,
                                 set.connections));
