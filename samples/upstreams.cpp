@@ -3,10 +3,11 @@
 
 #include "upstreams.hpp"
 
+#include "common/tell.hpp"
+
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdio>
 #include <utility>
 
 namespace samples {
@@ -35,7 +36,7 @@ upstream* upstreams::next(const std::vector<bool>& tried, bool ejected_too) noex
 void upstreams::succeeded(upstream& u) {
     u.failed_in_a_row = 0;
     ++u.total;
-    if (u.told) fmt::print(stderr, "tcp_proxy: upstream {} is back\n", u.where.to_string());
+    if (u.told) tell(fmt::format("tcp_proxy: upstream {} is back\n", u.where.to_string()));
     u.told = false;
 }
 
@@ -53,11 +54,11 @@ void upstreams::tell_ejected(upstream& u, const std::error_code& error) {
     if (u.told || too_soon) return;
     u.told = true;
     u.told_at = now;
-    fmt::print(stderr,
-               "tcp_proxy: upstream {} is left alone for {:g} s: connecting failed {} times in a "
-               "row, at last with: {}\n",
-               u.where.to_string(), std::chrono::duration<double>(options_.eject_for).count(),
-               u.failed_in_a_row, error.message());
+    tell(fmt::format("tcp_proxy: upstream {} is left alone for {:g} s: connecting failed {} times "
+                     "in a row, at last with: {}\n",
+                     u.where.to_string(),
+                     std::chrono::duration<double>(options_.eject_for).count(), u.failed_in_a_row,
+                     error.message()));
 }
 
 ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {

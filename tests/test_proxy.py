@@ -36,11 +36,11 @@ class proxy(server):
     """A proxy; ended with the block."""
 
     def __init__(self, backend: str, *arguments: str, listen="127.0.0.1:0", env=None, before=None,
-                 name=NAME):
+                 name=NAME, stderr=None):
         # To be appended to: what is read back while the proxy writes shares its place in the file.
         self.errors = tempfile.TemporaryFile("a+b")
         self.child = start(name, "--listen", listen, "--backend", backend, *arguments, env=env,
-                           before=before, stdout=subprocess.PIPE, stderr=self.errors)
+                           before=before, stdout=subprocess.PIPE, stderr=stderr or self.errors)
         self.pid = self.child.pid
         self.ended = False
         self.line = self.read_line()
@@ -535,6 +535,18 @@ def ejection(backend):
             expect(f"tcp_proxy: upstream {dead} is back\n" in p.stderr(), p.stderr())
             p.stop()
     return "after 2 failures, and back"
+
+
+@case(BOTH)
+def stderr_full(backend):
+    """What it cannot say ends neither the session that made it say so nor the proxy."""
+    with upstream(sends(b"alive")) as u, open("/dev/full", "wb") as full:
+        with proxy(backend, "--upstream", closed_port(), "--upstream", u.address, "--eject-after",
+                   "1", stderr=full) as p:
+            for _ in range(5):
+                expect(ask(p) == b"alive", "nobody else was tried")
+            p.stop()
+    return "5 answers, one of which could not be told of"
 
 
 def v1(text: bytes) -> tuple:

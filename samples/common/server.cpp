@@ -3,6 +3,8 @@
 
 #include "server.hpp"
 
+#include "tell.hpp"
+
 #include <fmt/format.h>
 
 #include <atomic>
@@ -61,8 +63,8 @@ int run_server(std::string_view program, const ringlet::run_options& options,
         auto door = ringlet::tcp_listener::bind(listen);
         if (!door) {
             if (!unusable.exchange(true))
-                fmt::print(stderr, "{}: cannot listen on {}: {}; {}\n", program, listen.to_string(),
-                           door.error().message(), remedy(door.error(), listen));
+                tell(fmt::format("{}: cannot listen on {}: {}; {}\n", program, listen.to_string(),
+                                 door.error().message(), remedy(door.error(), listen)));
             ringlet::stop();  // a server on some of its cores is none
             co_return;
         }
