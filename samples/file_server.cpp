@@ -77,7 +77,7 @@ public:
         if (kept_.empty()) return chunk_.drop_front(count);
         dropped_ += count;
         if (dropped_ < kept_.size()) return;
-        kept_.clear();
+        std::string().swap(kept_);  // clear() would keep the room of the largest burst
         dropped_ = 0;
     }
     /// Gives the buffer back; what is in it is copied.

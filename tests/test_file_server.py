@@ -22,8 +22,8 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, LISTENING, PROGRAMS, SCALE, call, expect, expect_refusal, failure, noise, receive,
-    reset, server, silent, start, suite, wait_until)
+    BOTH, LISTENING, PROGRAMS, SANITIZED, SCALE, call, expect, expect_refusal, failure, noise,
+    receive, reset, server, silent, start, suite, wait_until)
 
 NAME = "file_server"
 SUITE = suite(__doc__, (NAME, "echo_server"))
@@ -467,6 +467,31 @@ def pipelined(backend):
                 expect(first.body == FILES["small.txt"] and second.body == b"1", f"cut at {at}")
                 expect(c.recv(1) == b"", "not closed")
     return "1000 in order, three ways; two cut at every byte"
+
+
+@case(BOTH)
+def idle_memory(backend):
+    """What a burst of requests took is given back when all of it has been answered."""
+    if SANITIZED:
+        return "skipped: a sanitizer's own memory would be counted"
+    few, many, most = 100, 200, 16 << 10  # the few have touched the buffers the core lends
+    burst = request("/one", "X-Filler: " + "x" * 900, method="HEAD") * 62
+    with site(backend) as s, contextlib.ExitStack() as held:
+        at_few = 0
+        for n in range(few + many):
+            if n == few:
+                at_few = s.resident()
+            c = held.enter_context(s.connect())
+            c.sendall(burst)
+            got = b""
+            while got.count(b"\r\n\r\n") < 62:
+                piece = c.recv(65536)
+                expect(piece, lambda: f"the stream ends after {got[-300:]!r}")
+                got += piece
+            expect(got.count(b"HTTP/1.1 200 ") == 62, "other answers")
+        each = (s.resident() - at_few) / many
+        expect(each <= most, f"{each:.0f} bytes of memory for an idle connection, more than {most}")
+    return f"{each:.0f} bytes for a connection after {len(burst)} bytes of requests"
 
 
 @case(BOTH)
