@@ -106,6 +106,7 @@ public:
             upstreams_[i].active += u.active;
             upstreams_[i].total += u.total;
             upstreams_[i].failures += u.failures;
+            upstreams_[i].shortages += u.shortages;
             upstreams_[i].ejections += u.ejections;
             upstreams_[i].moved.a_to_b += u.moved.a_to_b;
             upstreams_[i].moved.b_to_a += u.moved.b_to_a;
@@ -118,10 +119,10 @@ public:
         std::uint64_t moved = 0;
         for (std::size_t i = 0; i < upstreams_.size(); ++i) {
             const samples::upstream& u = upstreams_[i];
-            text += fmt::format("  upstream {} active={} total={} failures={} ejected={} "
-                                "ejections={} to={} from={}\n",
-                                u.where.to_string(), u.active, u.total, u.failures, ejected_[i],
-                                u.ejections, u.moved.a_to_b, u.moved.b_to_a);
+            text += fmt::format("  upstream {} active={} total={} failures={} shortages={} "
+                                "ejected={} ejections={} to={} from={}\n",
+                                u.where.to_string(), u.active, u.total, u.failures, u.shortages,
+                                ejected_[i], u.ejections, u.moved.a_to_b, u.moved.b_to_a);
             moved += u.moved.a_to_b + u.moved.b_to_a;
         }
         const std::uint64_t copied = moved > spliced_bytes() ? moved - spliced_bytes() : 0;

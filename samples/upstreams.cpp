@@ -12,6 +12,20 @@
 
 namespace samples {
 
+namespace {
+
+/// The error says nothing about the server: this machine lacks something.
+bool is_shortage(const std::error_code& error) noexcept {
+    using std::errc;
+    for (const errc lacks :
+         {errc::too_many_files_open, errc::too_many_files_open_in_system, errc::no_buffer_space,
+          errc::not_enough_memory, errc::address_not_available})
+        if (error == lacks) return true;
+    return false;
+}
+
+}  // namespace
+
 bool upstreams::ejected(const upstream& u) const noexcept {
     return options_.eject_after != 0 && u.failed_in_a_row >= options_.eject_after &&
            ringlet::now() < u.back_at;
@@ -69,6 +83,7 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         if (u == nullptr) u = next(tried, true);
         tried[static_cast<std::size_t>(u - all_.data())] = true;
         // While one probes, the others leave it alone.
+        const ringlet::time_point back_at = u->back_at;
         if (u->failed_in_a_row >= options_.eject_after)
             u->back_at = ringlet::now() + options_.connect_timeout;
         auto stream =
@@ -78,8 +93,14 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
             co_return connection{std::move(*stream), u};
         }
         last = stream.error();
+        const bool shortage = is_shortage(last);
+        if (shortage) ++u->shortages;
+        if (shortage || last == ringlet::errc::cancelled) {
+            u->back_at = back_at;  // if it was a probe it was none
+        } else {
+            failed(*u, last);
+        }
         if (last == ringlet::errc::cancelled) break;
-        failed(*u, last);
     }
     co_return last;
 }

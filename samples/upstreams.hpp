@@ -19,6 +19,7 @@ struct upstream {
     std::uint64_t active = 0;
     std::uint64_t total = 0;      ///< connections that came about
     std::uint64_t failures = 0;   ///< and those that did not
+    std::uint64_t shortages = 0;  ///< and those for which this machine lacked something
     std::uint64_t ejections = 0;
     unsigned failed_in_a_row = 0;
     ringlet::time_point back_at;  ///< ejected until then
@@ -49,7 +50,8 @@ public:
     };
     /// A connection to the next server, or to one of the others when that fails; the last error when
     /// all fail. An ejected one is tried only when its time is over, by one connection at a time, or
-    /// when nobody else is left.
+    /// when nobody else is left. What this machine lacks (descriptors, ports, memory) is no failure
+    /// of a server.
     [[nodiscard]] ringlet::task<ringlet::result<connection>> connect();
 
     [[nodiscard]] const std::vector<upstream>& all() const noexcept { return all_; }

@@ -549,6 +549,36 @@ def stderr_full(backend):
     return "5 answers, one of which could not be told of"
 
 
+@case(BOTH)
+def shortages(backend):
+    """What the proxy's own machine lacks is no failure of the servers."""
+    def few():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+    def stays(name: bytes):
+        def serve(s):
+            s.sendall(name)
+            while s.recv(100):
+                pass
+        return serve
+
+    with upstream(stays(b"one")) as one, upstream(stays(b"two")) as two:
+        with proxy(backend, "--upstream", one.address, "--upstream", two.address, "--mode", "copy",
+                   "--eject-after", "1", "--eject-for", "100", before=few) as p:
+            clients = [p.connect() for _ in range(100)]
+            told = lambda: p.report()["upstreams"]  # noqa: E731
+            wait_until(lambda: sum(u["shortages"] for u in told()) > 1, 10, "a connect too many")
+            for c in clients:
+                c.close()
+            answers = set()
+            wait_until(lambda: answers.add(ask(p)) or answers >= {b"one", b"two"}, 10,
+                       "service by both")
+            for u in told():
+                expect(u["failures"] == 0 and u["ejections"] == 0 and u["ejected"] == 0, f"{u}")
+            p.stop()
+    return "64 descriptors, 100 clients, no failure"
+
+
 def v1(text: bytes) -> tuple:
     expect(text.startswith(b"PROXY ") and text.endswith(b"\r\n"), f"{text}")
     return tuple(text.decode().split())
