@@ -43,18 +43,6 @@ struct proxy {
     static inline thread_local proxy* here = nullptr;  // for the core that reports
 };
 
-/// Counted while it lives.
-class counted {
-public:
-    explicit counted(std::uint64_t& n) noexcept : n_(n) { ++n_; }
-    ~counted() { --n_; }
-    counted(const counted&) = delete;
-    counted& operator=(const counted&) = delete;
-
-private:
-    std::uint64_t& n_;
-};
-
 ringlet::task<bool> introduce(ringlet::tcp_stream& server, ringlet::tcp_stream& client,
                               const settings& set) {
     const auto from = client.peer_name();
@@ -69,12 +57,11 @@ ringlet::task<> session(ringlet::tcp_stream client, proxy& p,
                         ringlet::semaphore::permit /*given back with the frame*/) {
     auto connected = co_await p.upstreams.connect();
     if (!connected) co_return;
-    auto& [server, upstream] = *connected;
-    const counted one(upstream->active);
+    auto& [server, at] = *connected;
     if (p.set.proxy_protocol != 0)
         if (!co_await introduce(server, client, p.set)) co_return;
     ringlet::relay_options options = p.set.relay;
-    options.totals = &upstream->moved;
+    options.totals = &at.server().moved;
     static_cast<void>(co_await ringlet::relay(client, server, options));
 }
 

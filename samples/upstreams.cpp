@@ -82,6 +82,7 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         upstream* u = next(tried, false);
         if (u == nullptr) u = next(tried, true);
         tried[static_cast<std::size_t>(u - all_.data())] = true;
+        place at(*u);  // from now on: the next choice is to know of it
         // While one probes, the others leave it alone.
         const ringlet::time_point back_at = u->back_at;
         if (u->failed_in_a_row >= options_.eject_after)
@@ -90,7 +91,7 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
             co_await ringlet::tcp_stream::connect(u->where).within(options_.connect_timeout);
         if (stream) {
             succeeded(*u);
-            co_return connection{std::move(*stream), u};
+            co_return connection{std::move(*stream), std::move(at)};
         }
         last = stream.error();
         const bool shortage = is_shortage(last);

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace samples {
@@ -16,7 +17,7 @@ struct upstream {
     explicit upstream(const ringlet::address& a) : where(a) {}
 
     ringlet::address where;
-    std::uint64_t active = 0;
+    std::uint64_t active = 0;     ///< connections, those on their way included
     std::uint64_t total = 0;      ///< connections that came about
     std::uint64_t failures = 0;   ///< and those that did not
     std::uint64_t shortages = 0;  ///< and those for which this machine lacked something
@@ -44,9 +45,23 @@ public:
     upstreams(const std::vector<ringlet::address>& where, const options& o)
         : options_(o), all_(where.begin(), where.end()) {}
 
+    /// Counts as one of a server's connections while it lives. Not longer than the server.
+    class place {
+    public:
+        explicit place(upstream& u) noexcept : at_(&u) { ++u.active; }
+        place(place&& other) noexcept : at_(std::exchange(other.at_, nullptr)) {}
+        place& operator=(place&&) = delete;
+        ~place() {
+            if (at_ != nullptr) --at_->active;
+        }
+        [[nodiscard]] upstream& server() const noexcept { return *at_; }
+
+    private:
+        upstream* at_;
+    };
     struct connection {
         ringlet::tcp_stream stream;
-        upstream* to = nullptr;
+        place at;
     };
     /// A connection to the next server, or to one of the others when that fails; the last error when
     /// all fail. An ejected one is tried only when its time is over, by one connection at a time, or

@@ -150,6 +150,19 @@ def closed_port() -> str:
         return "127.0.0.1:%d" % s.getsockname()[1]
 
 
+@contextlib.contextmanager
+def full_backlog():
+    """The address of a server whose backlog is full: SYNs are dropped."""
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            c = waiting.enter_context(socket.socket())
+            c.setblocking(False)
+            c.connect_ex(full.getsockname())
+        yield "127.0.0.1:%d" % full.getsockname()[1]
+
+
 def both_ways(c: socket.socket, there: bytes, back: bytes) -> None:
     """Sends one and receives the other at once."""
     wrong = []
@@ -326,26 +339,14 @@ def bad_upstreams(backend):
                 expect(c.recv(1) == b"", "an answer of one that is silent")
                 expect(0.25 < time.monotonic() - began < 3 * SCALE, "not after the idle time")
             p.stop()
-    with socket.socket() as full:  # a backlog that is full: SYNs are dropped
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = []
-        address = full.getsockname()
-        for _ in range(4):
-            c = socket.socket()
-            c.setblocking(False)
-            c.connect_ex(address)
-            waiting.append(c)
-        with upstream(sends(b"second")) as u:
-            with proxy(backend, "--upstream", "127.0.0.1:%d" % address[1], "--upstream", u.address,
-                       "--connect-timeout", "0.3") as p:
-                idle = p.descriptors()
-                for _ in range(2):
-                    expect(ask(p) == b"second", "the next one was not tried")
-                p.expect_descriptors(idle)
-                p.stop()
-        for c in waiting:
-            c.close()
+    with full_backlog() as full, upstream(sends(b"second")) as u:
+        with proxy(backend, "--upstream", full, "--upstream", u.address, "--connect-timeout",
+                   "0.3") as p:
+            idle = p.descriptors()
+            for _ in range(2):
+                expect(ask(p) == b"second", "the next one was not tried")
+            p.expect_descriptors(idle)
+            p.stop()
     return "refused, silent, backlog full"
 
 
@@ -500,7 +501,15 @@ def balance(backend):
             for c in held:
                 c.close()
             p.stop()
-    return "round robin and least connections"
+    with full_backlog() as stuck, upstream(sends(b"free")) as u:
+        with proxy(backend, "--upstream", stuck, "--upstream", u.address, "--balance", "least",
+                   "--connect-timeout", "600", "--grace", "0.1") as p, p.connect():
+            wait_until(lambda: p.report()["upstreams"][0]["active"] == 1, 5, "a connect on its way")
+            for _ in range(5):
+                expect(ask(p) == b"free", "another answer")
+                wait_until(lambda: p.report()["upstreams"][1]["active"] == 0, 5, "the end")
+            p.stop()
+    return "round robin; least connections, those on their way too"
 
 
 @case(BOTH)
