@@ -57,7 +57,7 @@ void upstreams::succeeded(upstream& u) {
 void upstreams::failed(upstream& u, const std::error_code& error) {
     ++u.failures;
     if (++u.failed_in_a_row < options_.eject_after || options_.eject_after == 0) return;
-    ++u.ejections;
+    if (u.failed_in_a_row == options_.eject_after) ++u.ejections;
     u.back_at = ringlet::now() + options_.eject_for;
     tell_ejected(u, error);
 }

@@ -21,7 +21,7 @@ struct upstream {
     std::uint64_t total = 0;      ///< connections that came about
     std::uint64_t failures = 0;   ///< and those that did not
     std::uint64_t shortages = 0;  ///< and those for which this machine lacked something
-    std::uint64_t ejections = 0;
+    std::uint64_t ejections = 0;  ///< times it began to be left alone, not what it failed since
     unsigned failed_in_a_row = 0;
     ringlet::time_point back_at;  ///< ejected until then
     bool told = false;            ///< that it is left alone, and not yet that it is back

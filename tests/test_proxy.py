@@ -541,9 +541,19 @@ def ejection(backend):
 
                 wait_until(probed, 10, "the probe of an ejected server")
             expect(p.report()["upstreams"][0]["ejected"] == 0, "still ejected")
+            expect(p.report()["upstreams"][0]["ejections"] == 1, "more ejections than one")
             expect(f"tcp_proxy: upstream {dead} is back\n" in p.stderr(), p.stderr())
+            for _ in range(4):  # and goes again
+                expect(ask(p) == b"alive", "nobody else was tried")
+            expect(p.report()["upstreams"][0]["ejections"] == 2, "a second ejection is not one")
             p.stop()
-    return "after 2 failures, and back"
+    with proxy(backend, "--upstream", dead, "--eject-after", "1", "--eject-for", "100") as p:
+        for _ in range(10):  # tried each time, since there is no other
+            expect(ask(p) == b"", "an answer of nobody")
+        told = p.report()["upstreams"][0]
+        expect((told["failures"], told["ejections"]) == (10, 1), f"{told}")
+        p.stop()
+    return "after 2 failures, and back; 10 failures are one ejection"
 
 
 @case(BOTH)
