@@ -853,6 +853,28 @@ def socks_login(backend):
 
 
 @case(BOTH)
+def socks_stop(backend):
+    """Who says nothing more, at whatever point of the handshake, does not hold up a stop."""
+    with proxy(backend, "--handshake-timeout", "600", "--grace", "600", name=SOCKS) as p:
+        idle = p.descriptors()
+        refused = p.connect()  # told so, and keeps its end open
+        refused.sendall(b"\5\1\xee")
+        expect(receive(refused, 3) == b"\5\xff", "not refused")
+        clients = [refused]
+        for said in (b"", b"\5", GREETING, GREETING + b"\5\1\0\3\xffnot all of a name"):
+            c = p.connect()
+            c.sendall(said)
+            if len(said) > 1:
+                expect(receive(c, 2) == b"\5\0", "the greeting was not answered")
+            clients.append(c)
+        wait_until(lambda: p.descriptors() == idle + len(clients), 5, "all are inside")
+        p.stop(10)
+        for c in clients:
+            c.close()
+    return f"{len(clients)} silent clients, a grace of 600 s"
+
+
+@case(BOTH)
 def socks_noise(backend):
     """Whatever comes, it ends in bounded time and the next client is served."""
     with upstream(echo_all) as u, proxy(backend, "--handshake-timeout", "0.3", name=SOCKS) as p:
