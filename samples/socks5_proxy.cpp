@@ -143,7 +143,7 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
-    return samples::run_server("socks5_proxy", set.run, set.listen,
+    return samples::run_server("socks5_proxy", set.run, set.listen, set.max_connections,
                                [&](ringlet::tcp_listener door) {
                                    return serve(std::move(door), set);
                                });

@@ -68,7 +68,8 @@ ringlet::task<> session(ringlet::tcp_stream client, proxy& p,
 ringlet::task<> accept_clients(ringlet::tcp_listener door, proxy& p) {
     ringlet::semaphore room(samples::share_of(p.set.max_connections));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
-        // The permit first: who finds no room waits in the backlog, not in this process.
+        // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts
+        // ahead of next(), no more than listen_options::ready_limit.)
         while (auto permit = co_await room.acquire()) {
             auto client = co_await door.next();
             if (!client) break;
@@ -186,6 +187,6 @@ settings read_command_line(int argc, char** argv) {
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
     const auto serve_here = [&](ringlet::tcp_listener door) { return serve(std::move(door), set); };
-    return samples::run_server("tcp_proxy", set.run, set.listen, serve_here,
+    return samples::run_server("tcp_proxy", set.run, set.listen, set.max_connections, serve_here,
                                [&] { return std::make_unique<proxy_report>(set); });
 }

@@ -673,13 +673,17 @@ def max_connections(backend):
             first, second = p.connect(), p.connect()
             echo(first, b"1")
             echo(second, b"2")
+            inside = p.descriptors()
             third = p.connect()
             third.sendall(b"3")
             expect(silent(third, 0.2), "a third one was served")
+            more = [p.connect() for _ in range(20)]
+            echo(first, b"1")
+            expect(p.descriptors() <= inside + 1, f"{p.descriptors() - inside} are taken ahead")
             first.close()
             expect(receive(third, 1) == b"3", "nobody took the free place")
-            second.close()
-            third.close()
+            for c in (second, third, *more):
+                c.close()
             p.stop()
     return "the third waits in the backlog"
 

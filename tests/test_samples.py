@@ -421,7 +421,33 @@ def max_connections(backend):
             c.close()
         s.stop()
         s.expect_quiet()
+    few_inside(backend, 1)
+    few_inside(backend, 2, "--cores", "2", "--accept", "one")
     return f"the fifth served {waited * 1e3:.1f} ms after a close"
+
+
+def few_inside(backend: str, ahead: int, *arguments: str) -> None:
+    """No more than `ahead` of those without a place are taken out of the backlog."""
+    with server(backend, "--max-connections", "4", *arguments) as s:
+        idle = s.settled_descriptors()
+        with s.connect() as first:
+            echo(first, b"inside")
+            waiting = [s.connect() for _ in range(54)]
+            for c in waiting:
+                c.sendall(b"hello")
+            for _ in range(20):  # it has looked at what there is
+                echo(first, b"still")
+            taken = s.descriptors() - idle
+            expect(taken <= 4 + ahead, f"{taken} connections are inside, {arguments}")
+        while waiting:
+            ready = select.select(waiting, [], [], 10 * SCALE)[0]
+            expect(ready, lambda: f"{len(waiting)} are not served after all others have gone")
+            for c in ready:
+                expect(receive(c, 5) == b"hello", "other bytes")
+                waiting.remove(c)
+                c.close()
+        s.stop()
+        s.expect_quiet()
 
 
 @case(BOTH)
