@@ -472,5 +472,10 @@ int main(int argc, char** argv) {
         print_text(all, sum);
     }
     if (!all.trouble().empty()) samples::tell(fmt::format("echo_client: {}\n", all.trouble()));
-    return sum.errors + sum.mismatches == 0 ? 0 : 1;
+    if (sum.errors + sum.mismatches > 0) return 1;
+    const std::uint64_t wanted = set.messages * set.connections;
+    if (sum.messages >= wanted) return 0;
+    samples::tell(fmt::format("echo_client: interrupted: {} of {} messages came back\n", sum.messages,
+                              wanted));
+    return 1;
 }

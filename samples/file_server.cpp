@@ -20,6 +20,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -135,12 +136,15 @@ public:
     [[nodiscard]] std::string_view of(const Time& when) noexcept {
         const auto second =
             std::chrono::floor<std::chrono::seconds>(when).time_since_epoch().count();
-        if (second != second_) http::write_date(second_ = second, text_.data());
+        if (second_ != second) {
+            http::write_date(second, text_.data());
+            second_ = second;
+        }
         return {text_.data(), text_.size()};
     }
 
 private:
-    std::int64_t second_ = -1;
+    std::optional<std::int64_t> second_;
     std::array<char, 29> text_{};
 };
 
