@@ -805,6 +805,23 @@ def socks_connect(backend):
 
 
 @case(BOTH)
+def socks_names(backend):
+    """Many at once by one client: they take turns, and all get theirs."""
+    with upstream(echo_all) as u:
+        wanted = to_name(b"localhost", int(u.address.rpartition(":")[2]))
+        for cores in ("1", "2"):
+            with proxy(backend, "--cores", cores, name=SOCKS) as p:
+                clients = [p.connect() for _ in range(40)]
+                for c in clients:
+                    c.sendall(GREETING + wanted + b"hello")
+                for c in clients:
+                    expect(receive(c, 17)[12:] == b"hello", "not connected")
+                    c.close()
+                p.stop()
+    return "40 by one client, 1 and 2 cores"
+
+
+@case(BOTH)
 def socks_refusals(backend):
     with proxy(backend, "--connect-timeout", "0.5", name=SOCKS) as p:
         closed = closed_port()
