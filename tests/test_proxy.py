@@ -568,34 +568,48 @@ def stderr_full(backend):
     return "5 answers, one of which could not be told of"
 
 
+@contextlib.contextmanager
+def room_for_one(p: proxy):
+    """One more descriptor for the proxy, which a client takes: none is left for a server."""
+    soft, hard = resource.prlimit(p.pid, resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{p.pid}/fd")}
+    free = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (free + 1, hard))
+    yield
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
 @case(BOTH)
 def shortages(backend):
     """What the proxy's own machine lacks is no failure of the servers."""
-    def few():
-        resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+    def told(p, *words):
+        return [tuple(u[word] for word in words) for u in p.report()["upstreams"]]
 
-    def stays(name: bytes):
-        def serve(s):
-            s.sendall(name)
-            while s.recv(100):
-                pass
-        return serve
-
-    with upstream(stays(b"one")) as one, upstream(stays(b"two")) as two:
-        with proxy(backend, "--upstream", one.address, "--upstream", two.address, "--mode", "copy",
-                   "--eject-after", "1", "--eject-for", "100", before=few) as p:
-            clients = [p.connect() for _ in range(100)]
-            told = lambda: p.report()["upstreams"]  # noqa: E731
-            wait_until(lambda: sum(u["shortages"] for u in told()) > 1, 10, "a connect too many")
-            for c in clients:
-                c.close()
-            answers = set()
-            wait_until(lambda: answers.add(ask(p)) or answers >= {b"one", b"two"}, 10,
-                       "service by both")
-            for u in told():
-                expect(u["failures"] == 0 and u["ejections"] == 0 and u["ejected"] == 0, f"{u}")
+    with upstream(sends(b"one")) as one, upstream(sends(b"two")) as two:
+        with proxy(backend, "--upstream", one.address, "--upstream", two.address, "--eject-after",
+                   "1", "--eject-for", "600") as p:
+            idle = p.descriptors()
+            with room_for_one(p):
+                for _ in range(3):
+                    p.expect_descriptors(idle)
+                    expect(ask(p) == b"", "an answer without a descriptor")
+            words = ("failures", "ejections", "ejected", "shortages")
+            expect(told(p, *words) == [(0, 0, 0, 3)] * 2, f"{told(p, *words)}")
+            expect({ask(p), ask(p)} == {b"one", b"two"}, "not served by both")
             p.stop()
-    return "64 descriptors, 100 clients, no failure"
+    with upstream(sends(b"alive")) as u:
+        with proxy(backend, "--upstream", closed_port(), "--upstream", u.address, "--eject-after",
+                   "1", "--eject-for", "0.05", "--connect-timeout", "600") as p:
+            idle = p.descriptors()
+            expect(ask(p) == b"alive", "nobody else was tried")
+            p.expect_descriptors(idle)
+            wait_until(lambda: told(p, "ejected")[0] == (0,), 10, "the end of its time alone")
+            with room_for_one(p):
+                expect(ask(p) == b"", "an answer without a descriptor")
+            words = ("failures", "ejected", "shortages")
+            expect(told(p, *words)[0] == (1, 0, 1), f"a probe that was none: {told(p, *words)}")
+            p.stop()
+    return "no descriptor for a server is no failure, and no probe"
 
 
 def v1(text: bytes) -> tuple:
