@@ -557,15 +557,18 @@ def ejection(backend):
 
 
 @case(BOTH)
-def stderr_full(backend):
+def stderr_unwritable(backend):
     """What it cannot say ends neither the session that made it say so nor the proxy."""
-    with upstream(sends(b"alive")) as u, open("/dev/full", "wb") as full:
-        with proxy(backend, "--upstream", closed_port(), "--upstream", u.address, "--eject-after",
-                   "1", stderr=full) as p:
-            for _ in range(5):
-                expect(ask(p) == b"alive", "nobody else was tried")
-            p.stop()
-    return "5 answers, one of which could not be told of"
+    reads, broken = os.pipe()
+    os.close(reads)
+    with upstream(sends(b"alive")) as u, open("/dev/full", "wb") as full, open(broken, "wb") as pipe:
+        for stderr in full, pipe:
+            with proxy(backend, "--upstream", closed_port(), "--upstream", u.address,
+                       "--eject-after", "1", stderr=stderr) as p:
+                for _ in range(5):
+                    expect(ask(p) == b"alive", "nobody else was tried")
+                p.stop()
+    return "a full device, a pipe that nobody reads"
 
 
 @contextlib.contextmanager

@@ -59,6 +59,7 @@ int run_server(std::string_view program, const ringlet::run_options& options,
                const ringlet::address& listen, std::uint64_t max_connections,
                const server_task& serve, const make_report& make) {
     static_cast<void>(std::signal(SIGUSR1, SIG_IGN));  // until, and once no more, it is waited for
+    static_cast<void>(std::signal(SIGPIPE, SIG_IGN));  // who read stderr may have gone
     std::atomic<bool> unusable{false};
     ringlet::listen_options how;
     if (max_connections != 0) how.ready_limit = 1;
