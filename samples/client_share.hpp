@@ -13,8 +13,8 @@
 
 namespace samples {
 
-/// So many turns at a time for each client of a core, so that one does not take all of what there is
-/// little of. Holds a record of who has or awaits a turn, and of nobody else.
+/// So many turns at a time for each client of a core, so that one does not take all of what there
+/// is little of. Holds a record of who has or awaits a turn, and of nobody else.
 class client_share {
     struct record;
     using records = std::map<std::string, record>;
@@ -53,8 +53,8 @@ private:
         std::size_t guests = 0;
     };
 
-    /// The IPv4 address, or the first 64 bits of the IPv6 one: who has one address of such a network
-    /// has all of them. All clients of a Unix-domain socket are one.
+    /// The IPv4 address, or the first 64 bits of the IPv6 one: who has one address of such a
+    /// network has all of them. All clients of a Unix-domain socket are one.
     static std::string name_of(const ringlet::address& who) {
         constexpr std::size_t network = 8;
         const auto* raw = static_cast<const char*>(who.data());

@@ -475,7 +475,7 @@ int main(int argc, char** argv) {
     if (sum.errors + sum.mismatches > 0) return 1;
     const std::uint64_t wanted = set.messages * set.connections;
     if (sum.messages >= wanted) return 0;
-    samples::tell(fmt::format("echo_client: interrupted: {} of {} messages came back\n", sum.messages,
-                              wanted));
+    samples::tell(fmt::format("echo_client: interrupted: {} of {} messages came back\n",
+                              sum.messages, wanted));
     return 1;
 }

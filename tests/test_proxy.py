@@ -561,7 +561,8 @@ def stderr_unwritable(backend):
     """What it cannot say ends neither the session that made it say so nor the proxy."""
     reads, broken = os.pipe()
     os.close(reads)
-    with upstream(sends(b"alive")) as u, open("/dev/full", "wb") as full, open(broken, "wb") as pipe:
+    with upstream(sends(b"alive")) as u, open("/dev/full", "wb") as full, \
+            open(broken, "wb") as pipe:
         for stderr in full, pipe:
             with proxy(backend, "--upstream", closed_port(), "--upstream", u.address,
                        "--eject-after", "1", stderr=stderr) as p:
