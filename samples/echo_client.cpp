@@ -7,6 +7,7 @@
 #include "common/histogram.hpp"
 #include "common/options.hpp"
 #include "common/pattern.hpp"
+#include "common/tell.hpp"
 
 #include <ringlet/ringlet.hpp>
 
@@ -340,11 +341,11 @@ ringlet::task<> show_progress(const load& all) {
     std::uint64_t before = 0;
     for (double elapsed = 0.5; co_await ringlet::sleep_for(step); elapsed += 0.5) {
         const std::uint64_t sum = messages_of(all);
-        fmt::print(stderr, "\r\033[K{:.1f} s: {} messages, {} a second", elapsed, sum,
-                   2 * (sum - before));
+        samples::tell(fmt::format("\r\033[K{:.1f} s: {} messages, {} a second", elapsed, sum,
+                                  2 * (sum - before)));
         before = sum;
     }
-    fmt::print(stderr, "\r\033[K");
+    samples::tell("\r\033[K");
 }
 
 ringlet::task<> load_from_this_core(load& all) {
@@ -470,6 +471,11 @@ int main(int argc, char** argv) {
     } else {
         print_text(all, sum);
     }
-    if (!all.trouble().empty()) fmt::print(stderr, "echo_client: {}\n", all.trouble());
-    return sum.errors + sum.mismatches == 0 ? 0 : 1;
+    if (!all.trouble().empty()) samples::tell(fmt::format("echo_client: {}\n", all.trouble()));
+    if (sum.errors + sum.mismatches > 0) return 1;
+    const std::uint64_t wanted = set.messages * set.connections;
+    if (sum.messages >= wanted) return 0;
+    samples::tell(fmt::format("echo_client: interrupted: {} of {} messages came back\n",
+                              sum.messages, wanted));
+    return 1;
 }

@@ -37,7 +37,8 @@ ringlet::task<> session(ringlet::tcp_stream peer, ringlet::nanoseconds idle,
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     ringlet::semaphore room(samples::share_of(set.max_connections));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
-        // The permit first: who finds no room waits in the backlog, not in this process.
+        // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts
+        // ahead of next(), no more than listen_options::ready_limit.)
         while (auto permit = co_await room.acquire()) {
             auto peer = co_await door.next();
             if (!peer) break;
@@ -89,7 +90,8 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
-    return samples::run_server("echo_server", set.run, set.listen, [&](ringlet::tcp_listener door) {
-        return serve(std::move(door), set);
-    });
+    return samples::run_server("echo_server", set.run, set.listen, set.max_connections,
+                               [&](ringlet::tcp_listener door) {
+                                   return serve(std::move(door), set);
+                               });
 }

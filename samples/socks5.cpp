@@ -33,11 +33,12 @@ const std::error_code denied = std::make_error_code(std::errc::permission_denied
 /// A field of at most 255 bytes: every length in the protocol is one byte.
 using room = std::array<std::uint8_t, 256>;
 
-/// Receives exactly `size` bytes; what follows them is left in the socket.
+/// Receives exactly `size` bytes; what follows them is left in the socket. At a stop it waits no
+/// more.
 ringlet::task<ringlet::result<void>> take(ringlet::tcp_stream& from, room& into, std::size_t size) {
     auto left = std::as_writable_bytes(std::span(into)).first(size);
     while (!left.empty()) {
-        const auto got = co_await from.recv(left);
+        const auto got = co_await from.recv(left).or_stop();
         if (!got) co_return got.error();
         left = left.subspan(*got);
     }
@@ -58,7 +59,7 @@ ringlet::task<> part(ringlet::tcp_stream& client, std::string word) {
     static_cast<void>(client.try_shutdown_send());
     room ignored{};
     for (int left = 256; left > 0; --left)
-        if (!co_await client.recv(std::as_writable_bytes(std::span(ignored)))) co_return;
+        if (!co_await client.recv(std::as_writable_bytes(std::span(ignored))).or_stop()) co_return;
 }
 
 std::string two(std::uint8_t first, std::uint8_t second) {

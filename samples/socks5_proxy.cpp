@@ -4,6 +4,7 @@
 /// Connects clients to where they ask to be connected (SOCKS5, RFC 1928 and 1929): CONNECT, with or
 /// without a password, to an address or to a name, which is looked up off the loop.
 
+#include "client_share.hpp"
 #include "common/options.hpp"
 #include "common/server.hpp"
 #include "socks5.hpp"
@@ -13,6 +14,7 @@
 #include <fmt/format.h>
 #include <netdb.h>
 
+#include <algorithm>
 #include <chrono>
 #include <string>
 #include <string_view>
@@ -34,6 +36,11 @@ struct settings {
     ringlet::run_options run;
 };
 
+/// Of each client at once, on all cores together; never less than one on each. Four times as many
+/// can be done, so that slow names of one client do not hold up the others.
+constexpr unsigned look_ups_of_a_client = 4;
+constexpr unsigned clients_looked_up_for = 4;
+
 /// Blocks.
 std::vector<ringlet::address> look_up(const std::string& name, std::uint16_t port) {
     addrinfo hints{};
@@ -50,15 +57,21 @@ std::vector<ringlet::address> look_up(const std::string& name, std::uint16_t por
     return found;
 }
 
-ringlet::task<ringlet::result<std::vector<ringlet::address>>> addresses_of(socks5::target wanted) {
+ringlet::task<ringlet::result<std::vector<ringlet::address>>> addresses_of(
+    socks5::target wanted, const ringlet::address& client, samples::client_share& look_ups) {
     if (wanted.name.empty()) co_return std::vector<ringlet::address>{wanted.where};
+    samples::client_share::guest asking(look_ups, client);
+    const auto turn = co_await asking.turns().acquire();
+    if (!turn) co_return turn.error();
     auto call = [&] { return look_up(wanted.name, wanted.port); };
     co_return co_await ringlet::blocking(call);
 }
 
 /// To the first of them that takes it, within the time for all.
-ringlet::task<ringlet::result<ringlet::tcp_stream>> connect(socks5::target wanted) {
-    auto found = co_await addresses_of(std::move(wanted));
+ringlet::task<ringlet::result<ringlet::tcp_stream>> connect(socks5::target wanted,
+                                                            const ringlet::address& client,
+                                                            samples::client_share& look_ups) {
+    auto found = co_await addresses_of(std::move(wanted), client, look_ups);
     if (!found) co_return found.error();
     std::error_code last = std::make_error_code(std::errc::host_unreachable);
     for (const ringlet::address& where : *found) {
@@ -70,11 +83,13 @@ ringlet::task<ringlet::result<ringlet::tcp_stream>> connect(socks5::target wante
 }
 
 ringlet::task<> session(ringlet::tcp_stream client, const settings& set,
+                        samples::client_share& look_ups,
                         ringlet::semaphore::permit /*given back with the frame*/) {
     auto request = socks5::take_request(client, set.login);
     auto wanted = co_await ringlet::with_deadline(set.handshake, std::move(request));
     if (!wanted) co_return;
-    auto connecting = connect(std::move(*wanted));
+    const ringlet::address from = client.peer_name().value_or(ringlet::address());
+    auto connecting = connect(std::move(*wanted), from, look_ups);
     auto server = co_await ringlet::with_deadline(set.connect, std::move(connecting));
     if (!server) {
         auto refusal = socks5::refuse(client, socks5::reply_for(server.error()));
@@ -89,11 +104,12 @@ ringlet::task<> session(ringlet::tcp_stream client, const settings& set,
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     ringlet::semaphore room(samples::share_of(set.max_connections));
+    samples::client_share look_ups(std::max(1U, look_ups_of_a_client / set.run.cores));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
         while (auto permit = co_await room.acquire()) {
             auto client = co_await door.next();
             if (!client) break;
-            sessions.start(session(std::move(*client), set, std::move(*permit)));
+            sessions.start(session(std::move(*client), set, look_ups, std::move(*permit)));
         }
     });
 }
@@ -127,6 +143,8 @@ settings read_command_line(int argc, char** argv) {
                  "time for sessions to finish at a stop (default 5)");
     line.parse(argc, argv);
     samples::check_share(line, set.max_connections, set.run.cores);
+    set.run.core.blocking.threads =
+        std::min(1024U, clients_looked_up_for * std::max(look_ups_of_a_client, set.run.cores));
     if (!login.empty()) {
         const auto colon = login.find(':');
         const auto user = colon == std::string::npos ? 0 : colon;
@@ -143,7 +161,7 @@ settings read_command_line(int argc, char** argv) {
 
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
-    return samples::run_server("socks5_proxy", set.run, set.listen,
+    return samples::run_server("socks5_proxy", set.run, set.listen, set.max_connections,
                                [&](ringlet::tcp_listener door) {
                                    return serve(std::move(door), set);
                                });

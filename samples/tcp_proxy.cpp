@@ -43,18 +43,6 @@ struct proxy {
     static inline thread_local proxy* here = nullptr;  // for the core that reports
 };
 
-/// Counted while it lives.
-class counted {
-public:
-    explicit counted(std::uint64_t& n) noexcept : n_(n) { ++n_; }
-    ~counted() { --n_; }
-    counted(const counted&) = delete;
-    counted& operator=(const counted&) = delete;
-
-private:
-    std::uint64_t& n_;
-};
-
 ringlet::task<bool> introduce(ringlet::tcp_stream& server, ringlet::tcp_stream& client,
                               const settings& set) {
     const auto from = client.peer_name();
@@ -69,19 +57,19 @@ ringlet::task<> session(ringlet::tcp_stream client, proxy& p,
                         ringlet::semaphore::permit /*given back with the frame*/) {
     auto connected = co_await p.upstreams.connect();
     if (!connected) co_return;
-    auto& [server, upstream] = *connected;
-    const counted one(upstream->active);
+    auto& [server, at] = *connected;
     if (p.set.proxy_protocol != 0)
         if (!co_await introduce(server, client, p.set)) co_return;
     ringlet::relay_options options = p.set.relay;
-    options.totals = &upstream->moved;
+    options.totals = &at.server().moved;
     static_cast<void>(co_await ringlet::relay(client, server, options));
 }
 
 ringlet::task<> accept_clients(ringlet::tcp_listener door, proxy& p) {
     ringlet::semaphore room(samples::share_of(p.set.max_connections));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
-        // The permit first: who finds no room waits in the backlog, not in this process.
+        // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts
+        // ahead of next(), no more than listen_options::ready_limit.)
         while (auto permit = co_await room.acquire()) {
             auto client = co_await door.next();
             if (!client) break;
@@ -106,6 +94,7 @@ public:
             upstreams_[i].active += u.active;
             upstreams_[i].total += u.total;
             upstreams_[i].failures += u.failures;
+            upstreams_[i].shortages += u.shortages;
             upstreams_[i].ejections += u.ejections;
             upstreams_[i].moved.a_to_b += u.moved.a_to_b;
             upstreams_[i].moved.b_to_a += u.moved.b_to_a;
@@ -118,10 +107,10 @@ public:
         std::uint64_t moved = 0;
         for (std::size_t i = 0; i < upstreams_.size(); ++i) {
             const samples::upstream& u = upstreams_[i];
-            text += fmt::format("  upstream {} active={} total={} failures={} ejected={} "
-                                "ejections={} to={} from={}\n",
-                                u.where.to_string(), u.active, u.total, u.failures, ejected_[i],
-                                u.ejections, u.moved.a_to_b, u.moved.b_to_a);
+            text += fmt::format("  upstream {} active={} total={} failures={} shortages={} "
+                                "ejected={} ejections={} to={} from={}\n",
+                                u.where.to_string(), u.active, u.total, u.failures, u.shortages,
+                                ejected_[i], u.ejections, u.moved.a_to_b, u.moved.b_to_a);
             moved += u.moved.a_to_b + u.moved.b_to_a;
         }
         const std::uint64_t copied = moved > spliced_bytes() ? moved - spliced_bytes() : 0;
@@ -198,6 +187,6 @@ settings read_command_line(int argc, char** argv) {
 int main(int argc, char** argv) {
     const settings set = read_command_line(argc, argv);
     const auto serve_here = [&](ringlet::tcp_listener door) { return serve(std::move(door), set); };
-    return samples::run_server("tcp_proxy", set.run, set.listen, serve_here,
+    return samples::run_server("tcp_proxy", set.run, set.listen, set.max_connections, serve_here,
                                [&] { return std::make_unique<proxy_report>(set); });
 }

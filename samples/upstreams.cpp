@@ -3,13 +3,28 @@
 
 #include "upstreams.hpp"
 
+#include "common/tell.hpp"
+
 #include <fmt/format.h>
 
 #include <chrono>
-#include <cstdio>
 #include <utility>
 
 namespace samples {
+
+namespace {
+
+/// The error says nothing about the server: this machine lacks something.
+bool is_shortage(const std::error_code& error) noexcept {
+    using std::errc;
+    for (const errc lacks :
+         {errc::too_many_files_open, errc::too_many_files_open_in_system, errc::no_buffer_space,
+          errc::not_enough_memory, errc::address_not_available})
+        if (error == lacks) return true;
+    return false;
+}
+
+}  // namespace
 
 bool upstreams::ejected(const upstream& u) const noexcept {
     return options_.eject_after != 0 && u.failed_in_a_row >= options_.eject_after &&
@@ -35,14 +50,14 @@ upstream* upstreams::next(const std::vector<bool>& tried, bool ejected_too) noex
 void upstreams::succeeded(upstream& u) {
     u.failed_in_a_row = 0;
     ++u.total;
-    if (u.told) fmt::print(stderr, "tcp_proxy: upstream {} is back\n", u.where.to_string());
+    if (u.told) tell(fmt::format("tcp_proxy: upstream {} is back\n", u.where.to_string()));
     u.told = false;
 }
 
 void upstreams::failed(upstream& u, const std::error_code& error) {
     ++u.failures;
     if (++u.failed_in_a_row < options_.eject_after || options_.eject_after == 0) return;
-    ++u.ejections;
+    if (u.failed_in_a_row == options_.eject_after) ++u.ejections;
     u.back_at = ringlet::now() + options_.eject_for;
     tell_ejected(u, error);
 }
@@ -53,11 +68,11 @@ void upstreams::tell_ejected(upstream& u, const std::error_code& error) {
     if (u.told || too_soon) return;
     u.told = true;
     u.told_at = now;
-    fmt::print(stderr,
-               "tcp_proxy: upstream {} is left alone for {:g} s: connecting failed {} times in a "
-               "row, at last with: {}\n",
-               u.where.to_string(), std::chrono::duration<double>(options_.eject_for).count(),
-               u.failed_in_a_row, error.message());
+    tell(fmt::format("tcp_proxy: upstream {} is left alone for {:g} s: connecting failed {} times "
+                     "in a row, at last with: {}\n",
+                     u.where.to_string(),
+                     std::chrono::duration<double>(options_.eject_for).count(), u.failed_in_a_row,
+                     error.message()));
 }
 
 ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
@@ -67,18 +82,26 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         upstream* u = next(tried, false);
         if (u == nullptr) u = next(tried, true);
         tried[static_cast<std::size_t>(u - all_.data())] = true;
+        place at(*u);  // from now on: the next choice is to know of it
         // While one probes, the others leave it alone.
+        const ringlet::time_point back_at = u->back_at;
         if (u->failed_in_a_row >= options_.eject_after)
             u->back_at = ringlet::now() + options_.connect_timeout;
         auto stream =
             co_await ringlet::tcp_stream::connect(u->where).within(options_.connect_timeout);
         if (stream) {
             succeeded(*u);
-            co_return connection{std::move(*stream), u};
+            co_return connection{std::move(*stream), std::move(at)};
         }
         last = stream.error();
+        const bool shortage = is_shortage(last);
+        if (shortage) ++u->shortages;
+        if (shortage || last == ringlet::errc::cancelled) {
+            u->back_at = back_at;  // if it was a probe it was none
+        } else {
+            failed(*u, last);
+        }
         if (last == ringlet::errc::cancelled) break;
-        failed(*u, last);
     }
     co_return last;
 }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace samples {
@@ -16,10 +17,11 @@ struct upstream {
     explicit upstream(const ringlet::address& a) : where(a) {}
 
     ringlet::address where;
-    std::uint64_t active = 0;
+    std::uint64_t active = 0;     ///< connections, those on their way included
     std::uint64_t total = 0;      ///< connections that came about
     std::uint64_t failures = 0;   ///< and those that did not
-    std::uint64_t ejections = 0;
+    std::uint64_t shortages = 0;  ///< and those for which this machine lacked something
+    std::uint64_t ejections = 0;  ///< times it began to be left alone, not what it failed since
     unsigned failed_in_a_row = 0;
     ringlet::time_point back_at;  ///< ejected until then
     bool told = false;            ///< that it is left alone, and not yet that it is back
@@ -43,13 +45,28 @@ public:
     upstreams(const std::vector<ringlet::address>& where, const options& o)
         : options_(o), all_(where.begin(), where.end()) {}
 
+    /// Counts as one of a server's connections while it lives. Not longer than the server.
+    class place {
+    public:
+        explicit place(upstream& u) noexcept : at_(&u) { ++u.active; }
+        place(place&& other) noexcept : at_(std::exchange(other.at_, nullptr)) {}
+        place& operator=(place&&) = delete;
+        ~place() {
+            if (at_ != nullptr) --at_->active;
+        }
+        [[nodiscard]] upstream& server() const noexcept { return *at_; }
+
+    private:
+        upstream* at_;
+    };
     struct connection {
         ringlet::tcp_stream stream;
-        upstream* to = nullptr;
+        place at;
     };
     /// A connection to the next server, or to one of the others when that fails; the last error when
     /// all fail. An ejected one is tried only when its time is over, by one connection at a time, or
-    /// when nobody else is left.
+    /// when nobody else is left. What this machine lacks (descriptors, ports, memory) is no failure
+    /// of a server.
     [[nodiscard]] ringlet::task<ringlet::result<connection>> connect();
 
     [[nodiscard]] const std::vector<upstream>& all() const noexcept { return all_; }

@@ -22,8 +22,8 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, LISTENING, PROGRAMS, SCALE, call, expect, expect_refusal, failure, noise, receive,
-    reset, server, silent, start, suite, wait_until)
+    BOTH, LISTENING, PROGRAMS, SANITIZED, SCALE, call, expect, expect_refusal, failure, noise,
+    receive, reset, server, silent, start, suite, wait_until)
 
 NAME = "file_server"
 SUITE = suite(__doc__, (NAME, "echo_server"))
@@ -181,6 +181,20 @@ def bodies(backend):
 
 
 @case(BOTH)
+def dates(backend):
+    """Each by the first answer of a server: what is kept of the last date is of none."""
+    for when, text in ((-1, "Wed, 31 Dec 1969 23:59:59 GMT"), (0, "Thu, 01 Jan 1970 00:00:00 GMT"),
+                       (1_700_000_000, "Tue, 14 Nov 2023 22:13:20 GMT")):
+        with site(backend) as s:
+            os.utime(s.root / "one", (when, when))
+            for _ in range(2):
+                got = s.ask("/one").fields["last-modified"]
+                expect(got == text, f"{got!r} for {when}")
+            s.stop()
+    return "before, at and after 1970"
+
+
+@case(BOTH)
 def curl(backend):
     program = shutil.which("curl")
     if not program:
@@ -277,11 +291,13 @@ def not_files(backend):
             listener.bind(str(s.root / "socket"))
             (s.root / "null").symlink_to("/dev/null")
             (s.root / "loop").symlink_to("loop")
-            for target in ("/", "/sub", "/sub/", "/fifo", "/socket", "/null", "/loop", "/missing",
-                           "/one/", "/one/x", "/" + "n" * 300, "/" + "a/" * 2000 + "x"):
+            statuses = {"/": 403, "/sub": 403, "/sub/": 403, "/fifo": 403, "/socket": 404,
+                        "/null": 404, "/loop": 404, "/missing": 404, "/one/": 404, "/one/x": 404,
+                        "/" + "n" * 300: 404, "/" + "a/" * 2000 + "x": 404}
+            for target, status in statuses.items():
                 began = time.monotonic()
                 got = s.ask(target)
-                expect(got.status in (403, 404), f"{target[:40]}: {got.status}")
+                expect(got.status == status, f"{target[:40]}: {got.status}, not {status}")
                 expect(time.monotonic() - began < 2 * SCALE, f"{target[:40]}: it waited")
         with contextlib.suppress(PermissionError):
             os.mknod(s.root / "zero", 0o666 | 0o020000, os.makedev(1, 5))
@@ -467,6 +483,31 @@ def pipelined(backend):
                 expect(first.body == FILES["small.txt"] and second.body == b"1", f"cut at {at}")
                 expect(c.recv(1) == b"", "not closed")
     return "1000 in order, three ways; two cut at every byte"
+
+
+@case(BOTH)
+def idle_memory(backend):
+    """What a burst of requests took is given back when all of it has been answered."""
+    if SANITIZED:
+        return "skipped: a sanitizer's own memory would be counted"
+    few, many, most = 100, 200, 16 << 10  # the few have touched the buffers the core lends
+    burst = request("/one", "X-Filler: " + "x" * 900, method="HEAD") * 62
+    with site(backend) as s, contextlib.ExitStack() as held:
+        at_few = 0
+        for n in range(few + many):
+            if n == few:
+                at_few = s.resident()
+            c = held.enter_context(s.connect())
+            c.sendall(burst)
+            got = b""
+            while got.count(b"\r\n\r\n") < 62:
+                piece = c.recv(65536)
+                expect(piece, lambda: f"the stream ends after {got[-300:]!r}")
+                got += piece
+            expect(got.count(b"HTTP/1.1 200 ") == 62, "other answers")
+        each = (s.resident() - at_few) / many
+        expect(each <= most, f"{each:.0f} bytes of memory for an idle connection, more than {most}")
+    return f"{each:.0f} bytes for a connection after {len(burst)} bytes of requests"
 
 
 @case(BOTH)

@@ -36,11 +36,11 @@ class proxy(server):
     """A proxy; ended with the block."""
 
     def __init__(self, backend: str, *arguments: str, listen="127.0.0.1:0", env=None, before=None,
-                 name=NAME):
+                 name=NAME, stderr=None):
         # To be appended to: what is read back while the proxy writes shares its place in the file.
         self.errors = tempfile.TemporaryFile("a+b")
         self.child = start(name, "--listen", listen, "--backend", backend, *arguments, env=env,
-                           before=before, stdout=subprocess.PIPE, stderr=self.errors)
+                           before=before, stdout=subprocess.PIPE, stderr=stderr or self.errors)
         self.pid = self.child.pid
         self.ended = False
         self.line = self.read_line()
@@ -148,6 +148,19 @@ def closed_port() -> str:
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return "127.0.0.1:%d" % s.getsockname()[1]
+
+
+@contextlib.contextmanager
+def full_backlog():
+    """The address of a server whose backlog is full: SYNs are dropped."""
+    with socket.socket() as full, contextlib.ExitStack() as waiting:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        for _ in range(4):
+            c = waiting.enter_context(socket.socket())
+            c.setblocking(False)
+            c.connect_ex(full.getsockname())
+        yield "127.0.0.1:%d" % full.getsockname()[1]
 
 
 def both_ways(c: socket.socket, there: bytes, back: bytes) -> None:
@@ -326,26 +339,14 @@ def bad_upstreams(backend):
                 expect(c.recv(1) == b"", "an answer of one that is silent")
                 expect(0.25 < time.monotonic() - began < 3 * SCALE, "not after the idle time")
             p.stop()
-    with socket.socket() as full:  # a backlog that is full: SYNs are dropped
-        full.bind(("127.0.0.1", 0))
-        full.listen(0)
-        waiting = []
-        address = full.getsockname()
-        for _ in range(4):
-            c = socket.socket()
-            c.setblocking(False)
-            c.connect_ex(address)
-            waiting.append(c)
-        with upstream(sends(b"second")) as u:
-            with proxy(backend, "--upstream", "127.0.0.1:%d" % address[1], "--upstream", u.address,
-                       "--connect-timeout", "0.3") as p:
-                idle = p.descriptors()
-                for _ in range(2):
-                    expect(ask(p) == b"second", "the next one was not tried")
-                p.expect_descriptors(idle)
-                p.stop()
-        for c in waiting:
-            c.close()
+    with full_backlog() as full, upstream(sends(b"second")) as u:
+        with proxy(backend, "--upstream", full, "--upstream", u.address, "--connect-timeout",
+                   "0.3") as p:
+            idle = p.descriptors()
+            for _ in range(2):
+                expect(ask(p) == b"second", "the next one was not tried")
+            p.expect_descriptors(idle)
+            p.stop()
     return "refused, silent, backlog full"
 
 
@@ -500,7 +501,15 @@ def balance(backend):
             for c in held:
                 c.close()
             p.stop()
-    return "round robin and least connections"
+    with full_backlog() as stuck, upstream(sends(b"free")) as u:
+        with proxy(backend, "--upstream", stuck, "--upstream", u.address, "--balance", "least",
+                   "--connect-timeout", "600", "--grace", "0.1") as p, p.connect():
+            wait_until(lambda: p.report()["upstreams"][0]["active"] == 1, 5, "a connect on its way")
+            for _ in range(5):
+                expect(ask(p) == b"free", "another answer")
+                wait_until(lambda: p.report()["upstreams"][1]["active"] == 0, 5, "the end")
+            p.stop()
+    return "round robin; least connections, those on their way too"
 
 
 @case(BOTH)
@@ -532,9 +541,79 @@ def ejection(backend):
 
                 wait_until(probed, 10, "the probe of an ejected server")
             expect(p.report()["upstreams"][0]["ejected"] == 0, "still ejected")
+            expect(p.report()["upstreams"][0]["ejections"] == 1, "more ejections than one")
             expect(f"tcp_proxy: upstream {dead} is back\n" in p.stderr(), p.stderr())
+            for _ in range(4):  # and goes again
+                expect(ask(p) == b"alive", "nobody else was tried")
+            expect(p.report()["upstreams"][0]["ejections"] == 2, "a second ejection is not one")
             p.stop()
-    return "after 2 failures, and back"
+    with proxy(backend, "--upstream", dead, "--eject-after", "1", "--eject-for", "100") as p:
+        for _ in range(10):  # tried each time, since there is no other
+            expect(ask(p) == b"", "an answer of nobody")
+        told = p.report()["upstreams"][0]
+        expect((told["failures"], told["ejections"]) == (10, 1), f"{told}")
+        p.stop()
+    return "after 2 failures, and back; 10 failures are one ejection"
+
+
+@case(BOTH)
+def stderr_unwritable(backend):
+    """What it cannot say ends neither the session that made it say so nor the proxy."""
+    reads, broken = os.pipe()
+    os.close(reads)
+    with upstream(sends(b"alive")) as u, open("/dev/full", "wb") as full, \
+            open(broken, "wb") as pipe:
+        for stderr in full, pipe:
+            with proxy(backend, "--upstream", closed_port(), "--upstream", u.address,
+                       "--eject-after", "1", stderr=stderr) as p:
+                for _ in range(5):
+                    expect(ask(p) == b"alive", "nobody else was tried")
+                p.stop()
+    return "a full device, a pipe that nobody reads"
+
+
+@contextlib.contextmanager
+def room_for_one(p: proxy):
+    """One more descriptor for the proxy, which a client takes: none is left for a server."""
+    soft, hard = resource.prlimit(p.pid, resource.RLIMIT_NOFILE)
+    taken = {int(name) for name in os.listdir(f"/proc/{p.pid}/fd")}
+    free = next(number for number in range(len(taken) + 1) if number not in taken)
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (free + 1, hard))
+    yield
+    resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@case(BOTH)
+def shortages(backend):
+    """What the proxy's own machine lacks is no failure of the servers."""
+    def told(p, *words):
+        return [tuple(u[word] for word in words) for u in p.report()["upstreams"]]
+
+    with upstream(sends(b"one")) as one, upstream(sends(b"two")) as two:
+        with proxy(backend, "--upstream", one.address, "--upstream", two.address, "--eject-after",
+                   "1", "--eject-for", "600") as p:
+            idle = p.descriptors()
+            with room_for_one(p):
+                for _ in range(3):
+                    p.expect_descriptors(idle)
+                    expect(ask(p) == b"", "an answer without a descriptor")
+            words = ("failures", "ejections", "ejected", "shortages")
+            expect(told(p, *words) == [(0, 0, 0, 3)] * 2, f"{told(p, *words)}")
+            expect({ask(p), ask(p)} == {b"one", b"two"}, "not served by both")
+            p.stop()
+    with upstream(sends(b"alive")) as u:
+        with proxy(backend, "--upstream", closed_port(), "--upstream", u.address, "--eject-after",
+                   "1", "--eject-for", "0.05", "--connect-timeout", "600") as p:
+            idle = p.descriptors()
+            expect(ask(p) == b"alive", "nobody else was tried")
+            p.expect_descriptors(idle)
+            wait_until(lambda: told(p, "ejected")[0] == (0,), 10, "the end of its time alone")
+            with room_for_one(p):
+                expect(ask(p) == b"", "an answer without a descriptor")
+            words = ("failures", "ejected", "shortages")
+            expect(told(p, *words)[0] == (1, 0, 1), f"a probe that was none: {told(p, *words)}")
+            p.stop()
+    return "no descriptor for a server is no failure, and no probe"
 
 
 def v1(text: bytes) -> tuple:
@@ -612,13 +691,17 @@ def max_connections(backend):
             first, second = p.connect(), p.connect()
             echo(first, b"1")
             echo(second, b"2")
+            inside = p.descriptors()
             third = p.connect()
             third.sendall(b"3")
             expect(silent(third, 0.2), "a third one was served")
+            more = [p.connect() for _ in range(20)]
+            echo(first, b"1")
+            expect(p.descriptors() <= inside + 1, f"{p.descriptors() - inside} are taken ahead")
             first.close()
             expect(receive(third, 1) == b"3", "nobody took the free place")
-            second.close()
-            third.close()
+            for c in (second, third, *more):
+                c.close()
             p.stop()
     return "the third waits in the backlog"
 
@@ -740,6 +823,23 @@ def socks_connect(backend):
 
 
 @case(BOTH)
+def socks_names(backend):
+    """Many at once by one client: they take turns, and all get theirs."""
+    with upstream(echo_all) as u:
+        wanted = to_name(b"localhost", int(u.address.rpartition(":")[2]))
+        for cores in ("1", "2"):
+            with proxy(backend, "--cores", cores, name=SOCKS) as p:
+                clients = [p.connect() for _ in range(40)]
+                for c in clients:
+                    c.sendall(GREETING + wanted + b"hello")
+                for c in clients:
+                    expect(receive(c, 17)[12:] == b"hello", "not connected")
+                    c.close()
+                p.stop()
+    return "40 by one client, 1 and 2 cores"
+
+
+@case(BOTH)
 def socks_refusals(backend):
     with proxy(backend, "--connect-timeout", "0.5", name=SOCKS) as p:
         closed = closed_port()
@@ -789,6 +889,28 @@ def socks_login(backend):
     for login in ("me", "me:", ":x", "x" * 256 + ":y", "me:" + "y" * 256):
         expect_refusal(login, *call(SOCKS, "--login", login), "--login")
     return "right, wrong, none"
+
+
+@case(BOTH)
+def socks_stop(backend):
+    """Who says nothing more, at whatever point of the handshake, does not hold up a stop."""
+    with proxy(backend, "--handshake-timeout", "600", "--grace", "600", name=SOCKS) as p:
+        idle = p.descriptors()
+        refused = p.connect()  # told so, and keeps its end open
+        refused.sendall(b"\5\1\xee")
+        expect(receive(refused, 3) == b"\5\xff", "not refused")
+        clients = [refused]
+        for said in (b"", b"\5", GREETING, GREETING + b"\5\1\0\3\xffnot all of a name"):
+            c = p.connect()
+            c.sendall(said)
+            if len(said) > 1:
+                expect(receive(c, 2) == b"\5\0", "the greeting was not answered")
+            clients.append(c)
+        wait_until(lambda: p.descriptors() == idle + len(clients), 5, "all are inside")
+        p.stop(10)
+        for c in clients:
+            c.close()
+    return f"{len(clients)} silent clients, a grace of 600 s"
 
 
 @case(BOTH)

@@ -25,7 +25,7 @@ import time
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
     BOTH, LIBC, PROGRAMS, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure, finish,
-    load, noise, receive, reset, server, silent, start, suite, wait_until)
+    load, noise, read_back, receive, reset, server, silent, start, suite, wait_until)
 
 SUITE = suite(__doc__, ("echo_server", "echo_client", "doctor"))
 SUITE.parser.add_argument("--runs", type=int, default=8, help="of a stop under load, per backend")
@@ -164,6 +164,24 @@ def client_verdicts(_):
         expect(code == 1 and json.loads(out)["errors"] == 64 and "refused" in err,
                f"nobody listens: {code}, {out}, {err}")
     return "found out: " + ", ".join(told + ["refuse"])
+
+
+@case(BOTH)
+def client_interrupted(backend):
+    """Not all of what was asked for came back; of a duration, all there was did."""
+    for arguments, wanted in ((("--messages", "1000000000"), 1), (("--duration", "1000"), 0)):
+        with server(backend) as s, tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+            idle = s.settled_descriptors()
+            child = start("echo_client", "--connect", s.address, "--connections", "2", "--json",
+                          "--backend", backend, *arguments, stdout=out, stderr=err)
+            wait_until(lambda: s.descriptors() == idle + 2, 10, "a load")
+            child.send_signal(signal.SIGINT)
+            code, told, said = finish(child, 10), json.loads(read_back(out)), read_back(err)
+            expect(code == wanted, f"{arguments}: exit code {code}, {said!r}")
+            expect(told["errors"] == told["mismatches"] == 0, f"{told}")
+            expect(said.count("\n") == wanted and said.count("interrupted") == wanted, f"{said!r}")
+            s.stop()
+    return "exit code 1 of --messages, 0 of --duration"
 
 
 @case()
@@ -421,7 +439,33 @@ def max_connections(backend):
             c.close()
         s.stop()
         s.expect_quiet()
+    few_inside(backend, 1)
+    few_inside(backend, 2, "--cores", "2", "--accept", "one")
     return f"the fifth served {waited * 1e3:.1f} ms after a close"
+
+
+def few_inside(backend: str, ahead: int, *arguments: str) -> None:
+    """No more than `ahead` of those without a place are taken out of the backlog."""
+    with server(backend, "--max-connections", "4", *arguments) as s:
+        idle = s.settled_descriptors()
+        with s.connect() as first:
+            echo(first, b"inside")
+            waiting = [s.connect() for _ in range(54)]
+            for c in waiting:
+                c.sendall(b"hello")
+            for _ in range(20):  # it has looked at what there is
+                echo(first, b"still")
+            taken = s.descriptors() - idle
+            expect(taken <= 4 + ahead, f"{taken} connections are inside, {arguments}")
+        while waiting:
+            ready = select.select(waiting, [], [], 10 * SCALE)[0]
+            expect(ready, lambda: f"{len(waiting)} are not served after all others have gone")
+            for c in ready:
+                expect(receive(c, 5) == b"hello", "other bytes")
+                waiting.remove(c)
+                c.close()
+        s.stop()
+        s.expect_quiet()
 
 
 @case(BOTH)

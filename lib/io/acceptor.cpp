@@ -63,6 +63,7 @@ acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
       file_(std::move(file)),
       direct_(home.direct()) {
     options_.ready_limit = std::max(options_.ready_limit, 1U);
+    multishot_ = options_.ready_limit > 1;  // it takes all that is in the backlog before it can end
     if (home_.stop_requested()) {
         stop();
     } else {

@@ -101,7 +101,7 @@ private:
     std::deque<int> ready_;  // at most ready_limit and what one burst of answers brings
     bool accepts_ = true;    // for the other cores: one of all has room
     bool armed_ = false;     // the ring has an accept of ours
-    bool multishot_ = true;
+    bool multishot_;         // not refused by the kernel, and of use
     bool direct_;            // accepts into the ring's table
     unsigned set_aside_ = 0;  // slots of it, for what an armed accept may bring
     bool disarming_ = false;

@@ -3,6 +3,8 @@
 
 #include "options.hpp"
 
+#include "tell.hpp"
+
 #include <ringlet/config.hpp>
 
 #include <fmt/format.h>
@@ -197,7 +199,7 @@ void command_line::parse(int argc, char** argv) {
 }
 
 void command_line::refuse(std::string_view problem) const {
-    fmt::print(stderr, "{}: {}\n", program_, problem);
+    tell(fmt::format("{}: {}\n", program_, problem));
     std::exit(exit_bad_input);
 }
 

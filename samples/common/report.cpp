@@ -3,10 +3,11 @@
 
 #include "report.hpp"
 
+#include "tell.hpp"
+
 #include <fmt/format.h>
 
 #include <csignal>
-#include <cstdio>
 
 namespace samples {
 
@@ -41,8 +42,7 @@ ringlet::task<> report_when_asked(std::string_view program, const make_report& m
         const auto add = [&]() noexcept { all->add_this_core(); };
         for (unsigned core = 0; core < ringlet::core_count(); ++core)
             static_cast<void>(co_await ringlet::on_core(core, add));
-        const std::string text = fmt::format("{}:\n{}", program, all->text());
-        std::fputs(text.c_str(), stderr);
+        tell(fmt::format("{}:\n{}", program, all->text()));
     }
 }
 

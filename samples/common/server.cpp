@@ -3,6 +3,8 @@
 
 #include "server.hpp"
 
+#include "tell.hpp"
+
 #include <fmt/format.h>
 
 #include <atomic>
@@ -54,15 +56,19 @@ std::string remedy(const std::error_code& error, const ringlet::address& wanted)
 }  // namespace
 
 int run_server(std::string_view program, const ringlet::run_options& options,
-               const ringlet::address& listen, const server_task& serve, const make_report& make) {
+               const ringlet::address& listen, std::uint64_t max_connections,
+               const server_task& serve, const make_report& make) {
     static_cast<void>(std::signal(SIGUSR1, SIG_IGN));  // until, and once no more, it is waited for
+    static_cast<void>(std::signal(SIGPIPE, SIG_IGN));  // who read stderr may have gone
     std::atomic<bool> unusable{false};
+    ringlet::listen_options how;
+    if (max_connections != 0) how.ready_limit = 1;
     const int code = ringlet::run(options, [&]() -> ringlet::task<> {
-        auto door = ringlet::tcp_listener::bind(listen);
+        auto door = ringlet::tcp_listener::bind(listen, how);
         if (!door) {
             if (!unusable.exchange(true))
-                fmt::print(stderr, "{}: cannot listen on {}: {}; {}\n", program, listen.to_string(),
-                           door.error().message(), remedy(door.error(), listen));
+                tell(fmt::format("{}: cannot listen on {}: {}; {}\n", program, listen.to_string(),
+                                 door.error().message(), remedy(door.error(), listen)));
             ringlet::stop();  // a server on some of its cores is none
             co_return;
         }

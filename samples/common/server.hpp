@@ -23,10 +23,13 @@ namespace samples {
 using server_task = std::function<ringlet::task<>(ringlet::tcp_listener)>;
 
 /// Listens on each core and calls `serve` there; the program's exit code. An address that cannot be
-/// had is one line on stderr and exit code 2. SIGUSR1 writes what `make` makes to stderr.
+/// had is one line on stderr and exit code 2. SIGUSR1 writes what `make` makes to stderr. With
+/// `max_connections` (0: no limit, see share_of()) at most one connection for each core is accepted
+/// that `serve` has not taken.
 [[nodiscard]] int run_server(
     std::string_view program, const ringlet::run_options& options, const ringlet::address& listen,
-    const server_task& serve, const make_report& make = [] { return std::make_unique<report>(); });
+    std::uint64_t max_connections, const server_task& serve,
+    const make_report& make = [] { return std::make_unique<report>(); });
 
 /// This core's part of a limit for all of them; 0 stands for none.
 [[nodiscard]] std::size_t share_of(std::uint64_t limit);

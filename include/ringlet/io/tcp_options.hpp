@@ -33,7 +33,8 @@ struct listen_options {
     /// ring that was killed holds its port for some ms (once 200 ms were seen).
     nanoseconds retry = std::chrono::seconds(1);
     /// Connections accepted by the kernel for us and not yet taken by next(); beyond it accepting
-    /// pauses and the rest waits in the backlog.
+    /// pauses and the rest waits in the backlog. With io_uring a burst may bring as many more as
+    /// the backlog holds, except with a limit of 1: then they are accepted one at a time.
     unsigned ready_limit = 64;
     stream_options stream = {};
     /// Told of errors that next() absorbs with a pause (EMFILE, ENFILE, ENOBUFS, ENOMEM...), at most
