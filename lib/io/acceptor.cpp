@@ -454,7 +454,7 @@ void acceptor::retire() noexcept {
         // The ring holds the socket until it has answered; shutdown(2) gives the port back now. Of a
         // Unix-domain socket it would end the other cores' duplicates.
         home_.ring()->submit_before_close();
-        static_cast<void>(sys::shutdown((*socket_).fd, SHUT_RDWR));
+        if (!local_.is_unix()) static_cast<void>(sys::shutdown((*socket_).fd, SHUT_RDWR));
         socket_.reset();
         return;
     }
