@@ -3,6 +3,9 @@
 
 #include "net_helpers.hpp"
 
+#include <kernel/fault.hpp>
+
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -354,6 +357,29 @@ TEST_CASE("what does not end within the grace is cancelled; a second stop does n
             CHECK(end == errc::cancelled);
         }
     });
+}
+
+TEST_CASE("pinning is over with the program, and is not the blocking calls'") {
+    const auto usable = [] {
+        cpu_set_t cpus;
+        CPU_ZERO(&cpus);
+        ::sched_getaffinity(0, sizeof cpus, &cpus);
+        return CPU_COUNT(&cpus);
+    };
+    const int before = usable();
+    if (before < 2) MESSAGE("one CPU: this shows nothing here");
+    for (int again = 0; again < 2; ++again) {
+        std::atomic<int> good{0};
+        run_options options;
+        options.cores = 2;
+        options.pin = run_options::pin_mode::yes;
+        CHECK(run(options, [&]() -> task<> {
+                  CHECK(usable() == 1);
+                  if ((co_await blocking(usable)).value() == before) ++good;
+              }) == 0);
+        CHECK(good == 2);
+        CHECK(usable() == before);
+    }
 }
 
 TEST_CASE("SIGTERM stops the program, and a second one skips the grace") {

@@ -221,6 +221,7 @@ int detail::run_on_cores(const run_options& options, const std::function<task<vo
         }
     }
     run_core(all, 0, body);
+    sys::unpin_thread();
     for (std::thread& t : threads) t.join();
     const std::lock_guard lock(running_mutex);
     program::running.store(nullptr, std::memory_order_release);
