@@ -382,6 +382,28 @@ TEST_CASE("pinning is over with the program, and is not the blocking calls'") {
     }
 }
 
+#ifndef NDEBUG  // the seam is not in release builds
+TEST_CASE("a stop that comes while the cores are being made is not lost") {
+    each_backend([](run_options& options) {
+        options.core.wait = {};
+        static bool asked = false;
+        asked = false;
+        kernel::fault::hook = [](const char* call) noexcept {
+            if (std::strcmp(call, "event_fd") == 0 && core_count() == 1 && !std::exchange(asked, true))
+                stop();
+            return 0;
+        };
+        std::error_code end;
+        CHECK(run(options, [&]() -> task<> {
+                  end = (co_await sleep_for(10s).or_stop()).error();
+              }) == 0);
+        kernel::fault::hook = nullptr;
+        CHECK(asked);
+        CHECK(end == errc::stopping);
+    });
+}
+#endif
+
 TEST_CASE("SIGTERM stops the program, and a second one skips the grace") {
     each_backend([](run_options& options) {
         options.cores = 2;

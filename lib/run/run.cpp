@@ -153,6 +153,7 @@ void run_core(runtime& all, unsigned index, const std::function<task<void>()>& b
     core_run self(all);
     core_run::mine = &self;
     c.on_stop = core_run::look;
+    c.wake();  // for a stop that came before this core was known
     if (index == 0 && all.options.handle_signals) self.supervisor.start(c, watch_signals(all));
     guarded(all, [&] {
         self.body.start(c, body());
