@@ -457,7 +457,12 @@ void core::hold_sigpipe_once() noexcept {
 }
 
 bool core::spin_for_work() {
-    const auto limit = static_cast<std::uint64_t>(options_.wait.spin.count());
+    auto limit = static_cast<std::uint64_t>(options_.wait.spin.count());
+    if (const std::uint64_t next = timers_.next_ns(); next != timer_wheel::never) {
+        const std::uint64_t now = clock_->now_ns();
+        if (next <= now) return false;
+        if (!clock_->is_virtual()) limit = std::min(limit, next - now);
+    }
     const std::uint64_t begin = sys::monotonic_ns();
     if (ring_ != nullptr && ring_->unsubmitted() > 0) ring_->enter(0, 0, 0);
     while (!bell_.rung()) {
@@ -494,7 +499,6 @@ int core::poll_edges(std::int64_t timeout_ns) noexcept {
 }
 
 std::int64_t core::time_to_sleep(bool may_sleep) {
-    if (timers_.has_fresh()) timers_.place_fresh(clock_->now_ns());
     if (!may_sleep) return 0;
     const std::uint64_t next = timers_.next_ns();
     if (clock_->is_virtual()) {
@@ -516,6 +520,7 @@ void core::skip_time(bool nothing_came) {
 }
 
 void core::enter_kernel(bool may_sleep) {
+    if (timers_.has_fresh()) timers_.place_fresh(clock_->now_ns());
     if (may_sleep && options_.wait.spin.count() > 0 && spin_for_work()) may_sleep = false;
     std::int64_t limit = time_to_sleep(may_sleep);
     if (limit != 0 && !bell_.about_to_sleep()) limit = 0;
