@@ -359,6 +359,28 @@ TEST_CASE("what does not end within the grace is cancelled; a second stop does n
     });
 }
 
+TEST_CASE("several cores that throw are one reason to stop, and skip no grace") {
+    each_backend([](run_options& options) {
+        options.cores = 3;
+        options.grace = 1h;
+        std::atomic<int> thrown{0};
+        bool undisturbed = false;
+        CHECK(run(options, [&]() -> task<> {
+                  if (core_index() != 0) {
+                      std::ignore = co_await sleep_for(1ms).or_stop();
+                      ++thrown;
+                      throw std::runtime_error("this is part of a test");
+                  }
+                  while (thrown < 2) co_await yield();
+                  // Once they answer they have dealt with what was thrown.
+                  const auto nothing = []() noexcept {};
+                  for (const unsigned other : {1U, 2U}) CHECK(co_await on_core(other, nothing));
+                  undisturbed = here().stop_requested() && co_await sleep_for(1ms);
+              }) == 1);
+        CHECK(undisturbed);
+    });
+}
+
 TEST_CASE("pinning is over with the program, and is not the blocking calls'") {
     const auto usable = [] {
         cpu_set_t cpus;

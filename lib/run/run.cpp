@@ -126,7 +126,9 @@ void guarded(runtime& all, Step step) noexcept {
     } catch (...) {
         if (!all.failed.exchange(true)) say("a task threw something that is no std::exception");
     }
-    all.stops.fetch_add(1);
+    // Several that throw are one reason to stop: a second stop would skip the grace.
+    unsigned none = 0;
+    all.stops.compare_exchange_strong(none, 1);
     all.wake_all();
 }
 
