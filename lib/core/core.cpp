@@ -349,6 +349,8 @@ void core::turn(const bool& done) {
 
 void core::read_inbox() {
     if (!bell_.take()) [[likely]] return;
+    // First: what was posted before the program was seen to have ended is still run.
+    if (on_stop != nullptr) on_stop(*this);
     message m;
     std::size_t left = inbox_.capacity();
     for (; left > 0 && inbox_.pop(m); --left) {
@@ -371,7 +373,6 @@ void core::read_inbox() {
         }
     }
     if (on_signals != nullptr) on_signals(*this);
-    if (on_stop != nullptr) on_stop(*this);
 }
 
 /// What the coroutine that has just suspended leaves to be done: buried, and the next one resumed.
