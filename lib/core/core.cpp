@@ -53,7 +53,8 @@ void bell_answered(core& c, ring_target& target, int result, std::uint32_t flags
     auto& bell = static_cast<completion&>(target);
     if (result >= 0) ++c.counters().bells;
     // The poll may end at any time (completion queue overflow); only F_MORE says that it goes on.
-    if ((flags & IORING_CQE_F_MORE) == 0 && result != -ECANCELED && result != -EBADF)
+    // Nor is a cancel its end: a program's own may be of all that the ring has (uring()).
+    if ((flags & IORING_CQE_F_MORE) == 0 && bell.answer >= 0 && result != -EBADF)
         arm_bell(c, bell, bell.answer);
 }
 
@@ -194,6 +195,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
 core::~core() {
     while (visitors_.load(std::memory_order_acquire) != 0) sys::pause_ns(10'000);
     blocking_.reset();
+    bell_completion_.answer = -1;  // not armed again
     drain();
     zero_copies_.reset();
     buffers_.reset();
