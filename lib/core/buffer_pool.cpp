@@ -288,7 +288,8 @@ void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
         }
     } else if (id >= options_.limit) {
         large_free_.push_back(static_cast<std::uint16_t>(id));
-    } else if (with_kernel_ < window_at_once_ && waiting_hands_.empty()) {
+    } else if (with_kernel_ < window_at_once_ && waiting_hands_.empty() &&
+               waiting_files_.empty()) {
         provide(id);
     } else {
         free_[free_count_++] = static_cast<std::uint16_t>(id);
