@@ -264,6 +264,8 @@ std::byte* buffer_pool::data(std::uint32_t id) noexcept {
 }
 
 buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
+    // After a stop what has come is taken by an attempt alone, without a start.
+    if (open() != 0) return {};
     std::uint32_t id = 0;
     if (large && !large_free_.empty()) {
         id = large_free_.back();
