@@ -381,6 +381,35 @@ TEST_CASE("several cores that throw are one reason to stop, and skip no grace") 
     });
 }
 
+TEST_CASE("a virtual clock stands still while a call to another core is out") {
+    static thread_local manual_clock own;
+    struct clock_per_core final : clock_source {
+        std::uint64_t now_ns() noexcept override { return own.now_ns(); }
+        bool is_virtual() const noexcept override { return true; }
+        void skip_to(std::uint64_t next_ns) noexcept override { own.skip_to(next_ns); }
+    } clocks;
+    each_backend([&](run_options& options) {
+        options.cores = 2;
+        options.handle_signals = false;
+        options.core.clock = &clocks;
+        std::atomic<int> answered{0};
+        CHECK(run(options, [&]() -> task<> {
+                  const unsigned other = 1 - core_index();
+                  const time_point begin = now();
+                  const auto slow = []() noexcept { std::this_thread::sleep_for(30ms); };
+                  const auto call = [&]() -> task<> {
+                      CHECK(co_await on_core(other, slow));
+                      CHECK(now() == begin);
+                      ++answered;
+                  };
+                  const auto [none, slept] = co_await all_of(call(), sleep_for(1h));
+                  static_cast<void>(none);
+                  CHECK(slept);
+              }) == 0);
+        CHECK(answered == 2);
+    });
+}
+
 TEST_CASE("pinning is over with the program, and is not the blocking calls'") {
     const auto usable = [] {
         cpu_set_t cpus;

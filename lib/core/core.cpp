@@ -297,15 +297,15 @@ int core::start_blocking(blocking_job& job) noexcept {
         }
     }
     job.home = this;
-    ++blocked_;
+    ++away_;
     const int error = blocking_->submit(job);
-    if (error != 0) --blocked_;
+    if (error != 0) --away_;
     return error;
 }
 
 bool core::withdraw_blocking(blocking_job& job) noexcept {
     if (!blocking_->withdraw(job)) return false;
-    --blocked_;
+    --away_;
     return true;
 }
 
@@ -505,8 +505,8 @@ std::int64_t core::time_to_sleep(bool may_sleep) {
     if (!may_sleep) return 0;
     const std::uint64_t next = timers_.next_ns();
     if (clock_->is_virtual()) {
-        // A blocking call ends when it ends, and rings the bell.
-        if (blocked_ > 0) return next <= clock_->now_ns() ? 0 : -1;
+        // What other threads do ends when it ends, and rings the bell.
+        if (away_ > 0) return next <= clock_->now_ns() ? 0 : -1;
         return in_flight > 0 ? settle_ns : 0;
     }
     if (next == timer_wheel::never) return -1;
@@ -515,7 +515,7 @@ std::int64_t core::time_to_sleep(bool may_sleep) {
 }
 
 void core::skip_time(bool nothing_came) {
-    if (!clock_->is_virtual() || !nothing_came || blocked_ > 0 || bell_.rung()) return;
+    if (!clock_->is_virtual() || !nothing_came || away_ > 0 || bell_.rung()) return;
     const std::uint64_t next = timers_.next_ns();
     RINGLET_CHECK(next != timer_wheel::never || in_flight > 0,
                   "with this virtual clock nothing can ever wake a task again: a deadlock");

@@ -176,7 +176,9 @@ void run_core(runtime& all, unsigned index, const std::function<task<void>()>& b
     // The loop goes on for the other cores' calls until the last body has ended.
     if (all.running_bodies.fetch_sub(1) == 1) all.wake_all();
     c.wake();
+    c.called_out();
     c.run_until(self.finished);
+    c.came_back();
     self.supervisor.cancel();
     guarded(all, [&] { self.supervisor.finish(c); });
     core_run::mine = nullptr;
