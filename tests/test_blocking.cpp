@@ -5,6 +5,7 @@
 
 #include <kernel/fault.hpp>
 
+#include <liburing.h>
 #include <pthread.h>
 #include <signal.h>
 
@@ -326,6 +327,21 @@ TEST_CASE("a virtual clock neither jumps nor calls a deadlock while a call is ou
             CHECK(clock.now_ns() == before);
         });
         CHECK(slept);
+    });
+}
+
+TEST_CASE("cancelling everything that the ring has takes no wake-up away") {
+    flavours::each_task([](core& c) -> task<> {
+        if (c.backend() != backend::uring) co_return;
+        for (int i = 0; i < 3; ++i) {
+            const auto cancelled = co_await uring([](io_uring_sqe& sqe) {
+                io_uring_prep_cancel64(&sqe, 0, IORING_ASYNC_CANCEL_ANY | IORING_ASYNC_CANCEL_ALL);
+            });
+            if (!cancelled && cancelled.error() == std::errc::invalid_argument) co_return;  // < 5.19
+            const auto slow = [] { std::this_thread::sleep_for(5ms); };
+            co_await blocking(slow);
+        }
+        CHECK(c.counters().bells > 0);
     });
 }
 

@@ -375,6 +375,25 @@ TEST_CASE("at a stop, what has come is still given out; then the wait ends") {
     });
 }
 
+TEST_CASE("at a stop that comes before the first wait, what has come is given out as well") {
+    each_path([](core& c) -> task<> {
+        auto door = tcp_listener::bind("127.0.0.1:0").value();
+        const net::plain_client one(door.local_name());
+        const net::plain_client two(door.local_name());
+        auto first = (co_await door.next()).value();
+        auto second = (co_await door.next()).value();
+        CHECK(one.send("one"));
+        CHECK(two.send("two"));
+        c.request_stop();
+        const auto a = co_await first.chunks().next().or_stop();
+        const auto b = co_await second.chunks().next().or_stop();
+        CHECK((a && a->text() == "one"));
+        CHECK((b && b->text() == "two"));
+        const auto none = co_await first.chunks().next().or_stop();
+        CHECK(none.error() == errc::stopping);
+    });
+}
+
 TEST_CASE("a completion queue of 8 and a submission queue of 4 lose nothing") {
     const auto work = [](core&) -> task<> {
         int good = 0;

@@ -88,9 +88,11 @@ TEST_CASE("a sleep of nothing, or less, ends without a misuse") {
         const auto zero = co_await sleep_for(0ns);
         const auto negative = co_await sleep_for(-5s);
         const auto past = co_await sleep_until(begin - 1h);
+        const auto first_of_all = co_await sleep_until(time_point::min());
         CHECK(zero);
         CHECK(negative);
         CHECK(past);
+        CHECK(first_of_all);
         CHECK(now() - begin < 1ms);
     });
 }

@@ -240,3 +240,32 @@ TEST_CASE("any allocation may fail: an error or bad_alloc, and nothing leaks or 
         MESSAGE(c.describe(), ": ", n - 1, " allocations failed in turn");
     });
 }
+
+TEST_CASE("a core without memory to be made with ends the program with 2") {
+    for (const backend b : {backend::uring, backend::epoll}) {
+        run_options options;
+        options.core.backend = b;
+        options.cores = 2;
+        if (!choose_backend(options.core)) continue;
+        INFO("on ", std::string(to_string(b)));
+        int unusable = 0;
+        for (long n = 1;; ++n) {
+            int code = -1;
+            frame::drop_lists();
+            allocations_left = n;
+            try {
+                code = run(options, []() -> task<void> { co_return; });
+            } catch (const std::bad_alloc&) {}  // before there was a program
+            const bool reached = allocations_left == 0;
+            allocations_left = -1;
+            INFO("allocation number ", n, " failed");
+            if (code == 2) ++unusable;
+            if (!reached) {
+                CHECK(code == 0);
+                break;
+            }
+            REQUIRE(n < 1000);
+        }
+        CHECK(unusable > 3);
+    }
+}

@@ -15,6 +15,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cstring>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -365,6 +366,42 @@ TEST_CASE("streams and files that wait for the same few buffers all get through"
                 s.start(send(p.client));
             }
             co_return;
+        });
+    });
+}
+
+TEST_CASE("a buffer that comes back goes to a file that waits for one before it goes to the ring") {
+    each_with(few(limit), [](core& c) -> task<> {
+        const files::temp_folder dir;
+        files::put(dir / "f", net::pattern(page));
+        auto f = (co_await file::open(dir / "f")).value();
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("one"));
+        CHECK((co_await both.server.chunks().next())->text() == "one");
+        for (int i = 0; i < 3; ++i) co_await yield();
+        std::uint32_t spare = limit - c.buffers().with_kernel() - c.buffers().leased();
+        auto held = co_await every_buffer(c, f, spare);
+        CHECK(both.client.send("two"));
+        std::optional<chunk> from_ring;
+        if (c.buffers().with_kernel() > 0) {
+            from_ring.emplace((co_await both.server.chunks().next()).value());
+        } else {
+            from_ring.emplace(std::move(held.back()));
+            held.pop_back();
+        }
+        bool served = false;
+        const auto read = [&]() -> task<> {
+            const auto got = co_await f.read_chunk(0);
+            served = got && got->size() == page;
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(read());
+            for (int i = 0; i < 3; ++i) co_await yield();
+            CHECK_FALSE(served);
+            from_ring.reset();
+            for (int i = 0; i < 1000 && !served; ++i) CHECK(co_await sleep_for(1ms));
+            CHECK(served);
+            held.clear();
         });
     });
 }

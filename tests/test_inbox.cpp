@@ -15,6 +15,7 @@
 #include <memory>
 #include <thread>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 using namespace ringlet;
@@ -376,6 +377,25 @@ TEST_CASE("waiters given back in one burst go on in the order in which they were
         });
         REQUIRE(order.size() == places.size());
         for (std::size_t i = 0; i < order.size(); ++i) CHECK(order[i] == i);
+    });
+}
+
+TEST_CASE("what was posted before the program was seen to have ended is not left behind") {
+    flavours::each([](core& c) {
+        static bool ended = false;
+        static int ran = 0;
+        ended = false;
+        ran = 0;
+        // As if by another core right before its end, and after this one has looked into its inbox.
+        c.on_stop = [](core& self) noexcept {
+            if (std::exchange(ended, true)) return;
+            const message last{.run = [](void*, std::uintptr_t) noexcept { ++ran; }};
+            CHECK(self.post(last));
+        };
+        c.wake();
+        c.run_until(ended);
+        c.on_stop = nullptr;
+        CHECK(ran == 1);
     });
 }
 

@@ -99,6 +99,29 @@ TEST_CASE("batching and spinning change when the loop sleeps, not what it does")
     }
 }
 
+TEST_CASE("a minimum wait of less than a microsecond is one") {
+    for (const auto wait : {1ns, 500ns, 999ns}) {
+        flavours::each(
+            [](core& c) {
+                const auto echo = [](core& c) -> task<> {
+                    auto both = co_await flavours::connected();
+                    std::array<std::byte, 8> room{};
+                    for (int i = 0; i < 3; ++i) {
+                        CHECK(co_await both.client.send_all("x"));
+                        CHECK(co_await both.server.recv(room).within(10s));
+                    }
+                    CHECK(c.stats().timers_fired == 0);  // the limit was not what ended a wait
+                };
+                block_on(c, echo(c));
+            },
+            [=](core_options& o) {
+                o.wait.wait_count = 8;
+                o.wait.min_wait = wait;
+                o.wait.adaptive = false;
+            });
+    }
+}
+
 TEST_CASE("waits for a batch that gather nothing become rare, and one that pays brings them back") {
     batch_wait policy;
     auto waits_until_next = [&] {

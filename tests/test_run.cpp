@@ -3,6 +3,9 @@
 
 #include "net_helpers.hpp"
 
+#include <kernel/fault.hpp>
+
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -355,6 +358,102 @@ TEST_CASE("what does not end within the grace is cancelled; a second stop does n
         }
     });
 }
+
+TEST_CASE("several cores that throw are one reason to stop, and skip no grace") {
+    each_backend([](run_options& options) {
+        options.cores = 3;
+        options.grace = 1h;
+        std::atomic<int> thrown{0};
+        bool undisturbed = false;
+        CHECK(run(options, [&]() -> task<> {
+                  if (core_index() != 0) {
+                      std::ignore = co_await sleep_for(1ms).or_stop();
+                      ++thrown;
+                      throw std::runtime_error("this is part of a test");
+                  }
+                  while (thrown < 2) co_await yield();
+                  // Once they answer they have dealt with what was thrown.
+                  const auto nothing = []() noexcept {};
+                  for (const unsigned other : {1U, 2U}) CHECK(co_await on_core(other, nothing));
+                  undisturbed = here().stop_requested() && co_await sleep_for(1ms);
+              }) == 1);
+        CHECK(undisturbed);
+    });
+}
+
+TEST_CASE("a virtual clock stands still while a call to another core is out") {
+    static thread_local manual_clock own;
+    struct clock_per_core final : clock_source {
+        std::uint64_t now_ns() noexcept override { return own.now_ns(); }
+        bool is_virtual() const noexcept override { return true; }
+        void skip_to(std::uint64_t next_ns) noexcept override { own.skip_to(next_ns); }
+    } clocks;
+    each_backend([&](run_options& options) {
+        options.cores = 2;
+        options.handle_signals = false;
+        options.core.clock = &clocks;
+        std::atomic<int> answered{0};
+        CHECK(run(options, [&]() -> task<> {
+                  const unsigned other = 1 - core_index();
+                  const time_point begin = now();
+                  const auto slow = []() noexcept { std::this_thread::sleep_for(30ms); };
+                  const auto call = [&]() -> task<> {
+                      CHECK(co_await on_core(other, slow));
+                      CHECK(now() == begin);
+                      ++answered;
+                  };
+                  const auto [none, slept] = co_await all_of(call(), sleep_for(1h));
+                  static_cast<void>(none);
+                  CHECK(slept);
+              }) == 0);
+        CHECK(answered == 2);
+    });
+}
+
+TEST_CASE("pinning is over with the program, and is not the blocking calls'") {
+    const auto usable = [] {
+        cpu_set_t cpus;
+        CPU_ZERO(&cpus);
+        ::sched_getaffinity(0, sizeof cpus, &cpus);
+        return CPU_COUNT(&cpus);
+    };
+    const int before = usable();
+    if (before < 2) MESSAGE("one CPU: this shows nothing here");
+    for (int again = 0; again < 2; ++again) {
+        std::atomic<int> good{0};
+        run_options options;
+        options.cores = 2;
+        options.pin = run_options::pin_mode::yes;
+        CHECK(run(options, [&]() -> task<> {
+                  CHECK(usable() == 1);
+                  if ((co_await blocking(usable)).value() == before) ++good;
+              }) == 0);
+        CHECK(good == 2);
+        CHECK(usable() == before);
+    }
+}
+
+#ifndef NDEBUG  // the seam is not in release builds
+TEST_CASE("a stop that comes while the cores are being made is not lost") {
+    each_backend([](run_options& options) {
+        options.core.wait = {};
+        static bool asked = false;
+        asked = false;
+        kernel::fault::hook = [](const char* call) noexcept {
+            if (std::strcmp(call, "event_fd") == 0 && core_count() == 1 && !std::exchange(asked, true))
+                stop();
+            return 0;
+        };
+        std::error_code end;
+        CHECK(run(options, [&]() -> task<> {
+                  end = (co_await sleep_for(10s).or_stop()).error();
+              }) == 0);
+        kernel::fault::hook = nullptr;
+        CHECK(asked);
+        CHECK(end == errc::stopping);
+    });
+}
+#endif
 
 TEST_CASE("SIGTERM stops the program, and a second one skips the grace") {
     each_backend([](run_options& options) {

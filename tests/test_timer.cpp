@@ -561,6 +561,22 @@ TEST_CASE("a virtual clock gives I/O in flight its chance before it jumps") {
     });
 }
 
+TEST_CASE("a loop that spins looks at its timers") {
+    for (const bool is_virtual : {false, true}) {
+        manual_clock clock;
+        flavours::each(
+            [](core& c) {
+                block_on(c, [](core&) -> task<> {
+                    for (int i = 0; i < 3; ++i) CHECK(co_await sleep_for(1ms));
+                }(c));
+            },
+            [&](core_options& o) {
+                o.wait.spin = is_virtual ? 1us : 1h;
+                if (is_virtual) o.clock = &clock;
+            });
+    }
+}
+
 TEST_CASE("time moved by the test fires what is due then") {
     flavours::each_virtual([](core&, manual_clock& clock) -> task<> {
         bool woke = false;

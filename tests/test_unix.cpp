@@ -224,6 +224,52 @@ TEST_CASE("all cores of a program listen on one Unix-domain socket") {
     }
 }
 
+TEST_CASE("a core that closes its listener leaves the other cores theirs") {
+    for (const backend b : {backend::uring, backend::epoll}) {
+        const folder here;
+        const std::string name = "unix:" + here.socket();
+        run_options options;
+        options.cores = 2;
+        options.core.backend = b;
+        options.handle_signals = false;
+        if (!choose_backend(options.core)) {
+            MESSAGE("skipped: ", to_string(b));
+            continue;
+        }
+        INFO("on ", std::string(to_string(b)));
+        std::atomic<unsigned> bound{0};  // core 0 first: it has the file
+        std::atomic<unsigned> served{0};
+        const int code = run(options, [&]() -> task<> {
+            while (core_index() > bound) co_await yield();
+            auto door = tcp_listener::bind(name).value();
+            ++bound;
+            const auto serve = [&]() -> task<> {
+                while (auto peer = co_await door.next()) {
+                    CHECK((co_await peer->send_all("x")).has_value());
+                    ++served;
+                }
+            };
+            const auto close_and_visit = [&]() -> task<> {
+                for (int i = 0; i < 5; ++i) co_await yield();
+                const address where = door.local_name();
+                door.close();
+                for (int i = 0; i < 5; ++i) co_await yield();
+                auto peer = co_await tcp_stream::connect(where);
+                CHECK(peer.has_value());
+                if (peer) CHECK((co_await net::receive(*peer, 1)).size() == 1);
+                stop();
+            };
+            co_await with_scope([&](scope& s) -> task<> {
+                s.start(serve());
+                if (core_index() == 1) s.start(close_and_visit());
+                co_return;
+            });
+        });
+        CHECK(code == 0);
+        CHECK(served == 1);
+    }
+}
+
 TEST_CASE("what follows a byte that a descriptor was sent along with is received as well") {
     flavours::each_task([](core&) -> task<> {
         folder here;

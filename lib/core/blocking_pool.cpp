@@ -67,7 +67,7 @@ bool blocking_pool::withdraw(blocking_job& job) noexcept {
 int blocking_pool::start_thread() noexcept {
     if (const int error = kernel::fault::injected("thread")) return -error;
     try {
-        threads_.emplace_back([this] { work(); });
+        threads_.emplace_back([this, cpus = sys::unpinned_cpus()] { work(cpus); });
         return 0;
     } catch (const std::system_error& e) {
         return -e.code().value();  // EAGAIN: the limit on threads (pthread_create(3))
@@ -76,8 +76,8 @@ int blocking_pool::start_thread() noexcept {
     }
 }
 
-void blocking_pool::work() noexcept {
-    sys::become_worker("ringlet-block");
+void blocking_pool::work(const sys::cpu_mask& cpus) noexcept {
+    sys::become_worker("ringlet-block", cpus);
     std::unique_lock lock(mutex_);
     for (;;) {
         ++idle_;

@@ -6,6 +6,8 @@
 #include <ringlet/core/blocking_job.hpp>
 #include <ringlet/core/options.hpp>
 
+#include <kernel/sys.hpp>
+
 #include <condition_variable>
 #include <cstddef>
 #include <memory>
@@ -36,7 +38,7 @@ public:
 
 private:
     [[nodiscard]] int start_thread() noexcept;
-    void work() noexcept;
+    void work(const sys::cpu_mask& cpus) noexcept;
 
     const std::size_t max_threads_;
     const std::size_t max_queued_;

@@ -264,6 +264,8 @@ std::byte* buffer_pool::data(std::uint32_t id) noexcept {
 }
 
 buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
+    // After a stop what has come is taken by an attempt alone, without a start.
+    if (open() != 0) return {};
     std::uint32_t id = 0;
     if (large && !large_free_.empty()) {
         id = large_free_.back();
@@ -288,7 +290,8 @@ void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
         }
     } else if (id >= options_.limit) {
         large_free_.push_back(static_cast<std::uint16_t>(id));
-    } else if (with_kernel_ < window_at_once_ && waiting_hands_.empty()) {
+    } else if (with_kernel_ < window_at_once_ && waiting_hands_.empty() &&
+               waiting_files_.empty()) {
         provide(id);
     } else {
         free_[free_count_++] = static_cast<std::uint16_t>(id);

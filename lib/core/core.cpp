@@ -53,7 +53,8 @@ void bell_answered(core& c, ring_target& target, int result, std::uint32_t flags
     auto& bell = static_cast<completion&>(target);
     if (result >= 0) ++c.counters().bells;
     // The poll may end at any time (completion queue overflow); only F_MORE says that it goes on.
-    if ((flags & IORING_CQE_F_MORE) == 0 && result != -ECANCELED && result != -EBADF)
+    // Nor is a cancel its end: a program's own may be of all that the ring has (uring()).
+    if ((flags & IORING_CQE_F_MORE) == 0 && bell.answer >= 0 && result != -EBADF)
         arm_bell(c, bell, bell.answer);
 }
 
@@ -194,6 +195,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
 core::~core() {
     while (visitors_.load(std::memory_order_acquire) != 0) sys::pause_ns(10'000);
     blocking_.reset();
+    bell_completion_.answer = -1;  // not armed again
     drain();
     zero_copies_.reset();
     buffers_.reset();
@@ -295,15 +297,15 @@ int core::start_blocking(blocking_job& job) noexcept {
         }
     }
     job.home = this;
-    ++blocked_;
+    ++away_;
     const int error = blocking_->submit(job);
-    if (error != 0) --blocked_;
+    if (error != 0) --away_;
     return error;
 }
 
 bool core::withdraw_blocking(blocking_job& job) noexcept {
     if (!blocking_->withdraw(job)) return false;
-    --blocked_;
+    --away_;
     return true;
 }
 
@@ -349,6 +351,8 @@ void core::turn(const bool& done) {
 
 void core::read_inbox() {
     if (!bell_.take()) [[likely]] return;
+    // First: what was posted before the program was seen to have ended is still run.
+    if (on_stop != nullptr) on_stop(*this);
     message m;
     std::size_t left = inbox_.capacity();
     for (; left > 0 && inbox_.pop(m); --left) {
@@ -371,7 +375,6 @@ void core::read_inbox() {
         }
     }
     if (on_signals != nullptr) on_signals(*this);
-    if (on_stop != nullptr) on_stop(*this);
 }
 
 /// What the coroutine that has just suspended leaves to be done: buried, and the next one resumed.
@@ -457,7 +460,12 @@ void core::hold_sigpipe_once() noexcept {
 }
 
 bool core::spin_for_work() {
-    const auto limit = static_cast<std::uint64_t>(options_.wait.spin.count());
+    auto limit = static_cast<std::uint64_t>(options_.wait.spin.count());
+    if (const std::uint64_t next = timers_.next_ns(); next != timer_wheel::never) {
+        const std::uint64_t now = clock_->now_ns();
+        if (next <= now) return false;
+        if (!clock_->is_virtual()) limit = std::min(limit, next - now);
+    }
     const std::uint64_t begin = sys::monotonic_ns();
     if (ring_ != nullptr && ring_->unsubmitted() > 0) ring_->enter(0, 0, 0);
     while (!bell_.rung()) {
@@ -508,12 +516,11 @@ void core::mute(descriptor& d) noexcept {
 }
 
 std::int64_t core::time_to_sleep(bool may_sleep) {
-    if (timers_.has_fresh()) timers_.place_fresh(clock_->now_ns());
     if (!may_sleep) return 0;
     const std::uint64_t next = timers_.next_ns();
     if (clock_->is_virtual()) {
-        // A blocking call ends when it ends, and rings the bell.
-        if (blocked_ > 0) return next <= clock_->now_ns() ? 0 : -1;
+        // What other threads do ends when it ends, and rings the bell.
+        if (away_ > 0) return next <= clock_->now_ns() ? 0 : -1;
         return in_flight > 0 ? settle_ns : 0;
     }
     if (next == timer_wheel::never) return -1;
@@ -522,7 +529,7 @@ std::int64_t core::time_to_sleep(bool may_sleep) {
 }
 
 void core::skip_time(bool nothing_came) {
-    if (!clock_->is_virtual() || !nothing_came || blocked_ > 0 || bell_.rung()) return;
+    if (!clock_->is_virtual() || !nothing_came || away_ > 0 || bell_.rung()) return;
     const std::uint64_t next = timers_.next_ns();
     RINGLET_CHECK(next != timer_wheel::never || in_flight > 0,
                   "with this virtual clock nothing can ever wake a task again: a deadlock");
@@ -530,6 +537,7 @@ void core::skip_time(bool nothing_came) {
 }
 
 void core::enter_kernel(bool may_sleep) {
+    if (timers_.has_fresh()) timers_.place_fresh(clock_->now_ns());
     if (may_sleep && options_.wait.spin.count() > 0 && spin_for_work()) may_sleep = false;
     std::int64_t limit = time_to_sleep(may_sleep);
     if (limit != 0 && !bell_.about_to_sleep()) limit = 0;

@@ -244,6 +244,7 @@ void acceptor::disarm() noexcept {
 
 void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
     auto& a = static_cast<acceptor&>(self);
+    if (a.retired_) return retired_answered(c, a, result, flags);
     if (result >= 0) {
         a.pause_ns_ = a.failed_in_a_row_ = 0;
         const bool direct = a.set_aside_ > 0;
@@ -258,10 +259,6 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     a.armed_ = false;
     a.at = phase::idle;
     --c.in_flight;
-    if (a.retired_) {
-        delete &a;
-        return;
-    }
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_ = false;
     if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
     if (a.waiting_ != nullptr || a.is_room(a.options_.ready_limit - 1)) {
@@ -271,13 +268,21 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     }
 }
 
-void acceptor::arrived(int fd) noexcept {
-    if (retired_) {
-        close_file(home_, fd);
-    } else if (shared_ == nullptr || !deal_out(fd)) {
-        deliver(fd);
+/// Nobody is there for it any more. Closing into a full queue reaps, so it comes last.
+void acceptor::retired_answered(core& c, acceptor& a, int result, std::uint32_t flags) noexcept {
+    const bool direct = a.set_aside_ > 0;
+    if (direct && result >= 0) c.ring()->take_direct(1);
+    if ((flags & IORING_CQE_F_MORE) == 0) {
+        c.ring()->untake_direct(a.set_aside_);
+        --c.in_flight;
+        delete &a;
     }
-    if (!retired_ && !is_room(options_.ready_limit - 1)) stop_accepting();
+    if (result >= 0) close_file(c, direct ? result | direct_bit : result);
+}
+
+void acceptor::arrived(int fd) noexcept {
+    if (shared_ == nullptr || !deal_out(fd)) deliver(fd);
+    if (!is_room(options_.ready_limit - 1)) stop_accepting();
 }
 
 void acceptor::deliver(int fd) noexcept {
@@ -431,6 +436,9 @@ void acceptor::stop() noexcept {
 }
 
 void acceptor::retire() noexcept {
+    // First, while whatever is told is still dealt with: cancelling may reap, and so tell the last.
+    ended_ = true;
+    disarm();
     // Nobody binds this address before all of this one is gone.
     std::unique_lock<std::mutex> binding;
     if (port_ != nullptr) {
@@ -444,10 +452,10 @@ void acceptor::retire() noexcept {
     if (!give_to_waiter(answer::cancelled) && waiting_ != nullptr) waiting_->acceptor_ = nullptr;
     waiting_ = nullptr;
     if (armed_) {
-        disarm();
-        // The ring holds the socket until it has answered; shutdown(2) gives the port back now.
+        // The ring holds the socket until it has answered; shutdown(2) gives the port back now. Of a
+        // Unix-domain socket it would end the other cores' duplicates.
         home_.ring()->submit_before_close();
-        static_cast<void>(sys::shutdown((*socket_).fd, SHUT_RDWR));
+        if (!local_.is_unix()) static_cast<void>(sys::shutdown((*socket_).fd, SHUT_RDWR));
         socket_.reset();
         return;
     }

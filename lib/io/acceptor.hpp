@@ -59,6 +59,7 @@ private:
     static void cancelled(core& c, completion& self) noexcept;
     static int edge(completion& self) noexcept;
     static void ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept;
+    static void retired_answered(core& c, acceptor& a, int result, std::uint32_t flags) noexcept;
     static void stopped(core& c, completion& watch) noexcept;
     static const completion_kind kind_;
     static const completion_kind stop_kind_;
@@ -105,7 +106,7 @@ private:
     bool direct_;            // accepts into the ring's table
     unsigned set_aside_ = 0;  // slots of it, for what an armed accept may bring
     bool disarming_ = false;
-    bool ended_ = false;     // by a stop
+    bool ended_ = false;     // by a stop, or being closed
     bool retired_ = false;
 
     pause pause_{*this};

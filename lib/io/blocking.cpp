@@ -34,7 +34,7 @@ void blocking_wait::leave() noexcept {
     if (at != phase::parked) return;
     at = phase::ready;
     unlink_if_linked();
-    here().left_blocking();
+    here().came_back();
 }
 
 }  // namespace ringlet::detail

@@ -241,8 +241,10 @@ void retire(core& c, ring_target& self) noexcept {
     auto& m = static_cast<multishot_recv&>(self);
     drop_queue(c, m);
     if (!m.armed) return;
-    m.retired = true;
+    // Cancelling may reap, and with that the last answer: then nothing of the record is the ring's.
     pause(c, *m.owner);
+    drop_queue(c, m);
+    m.retired = m.armed;
 }
 
 /// By buffer_pool::window_form.

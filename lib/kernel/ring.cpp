@@ -14,6 +14,7 @@
 #include <array>
 #include <bit>
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 
 namespace ringlet::kernel {
@@ -229,7 +230,9 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
         if (batching) {
             // min_wait_usec has the place of liburing 2.3's `pad`. It needs a time limit beside it,
             // else the kernel returns at min_wait even with nothing done.
-            const auto us = static_cast<std::uint32_t>(min_wait_ns / 1000);
+            // 0 would be for ever.
+            const auto whole_us = static_cast<std::uint64_t>(min_wait_ns - 1) / 1000 + 1;
+            const auto us = static_cast<std::uint32_t>(std::min<std::uint64_t>(whole_us, UINT32_MAX));
             std::memcpy(reinterpret_cast<char*>(&wait) + 12, &us, sizeof us);
         }
         flags |= IORING_ENTER_EXT_ARG;

@@ -29,6 +29,7 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <utility>
 
 namespace ringlet::sys {
 
@@ -295,13 +296,31 @@ int allowed_cpus(int* cpus, int room) noexcept {
         if (CPU_ISSET(cpu, &allowed)) cpus[count++] = cpu;
     return count;
 }
+namespace {
+thread_local constinit cpu_mask before_pinning;
+void use_cpus(const cpu_mask& cpus) noexcept {
+    cpu_set_t set;
+    static_assert(sizeof set == sizeof cpus.bits);
+    std::memcpy(&set, cpus.bits.data(), sizeof set);
+    if (cpus.known) static_cast<void>(::sched_setaffinity(0, sizeof set, &set));
+}
+}  // namespace
 int pin_thread(int cpu) noexcept {
+    cpu_mask& kept = before_pinning;
+    cpu_set_t allowed;
+    if (!kept.known && ::sched_getaffinity(0, sizeof allowed, &allowed) == 0) {
+        std::memcpy(kept.bits.data(), &allowed, sizeof allowed);
+        kept.known = true;
+    }
     cpu_set_t only;
     CPU_ZERO(&only);
     CPU_SET(cpu, &only);
     return checked(::sched_setaffinity(0, sizeof only, &only));
 }
-void become_worker(const char* name) noexcept {
+cpu_mask unpinned_cpus() noexcept { return before_pinning; }
+void unpin_thread() noexcept { use_cpus(std::exchange(before_pinning, {})); }
+void become_worker(const char* name, const cpu_mask& cpus) noexcept {
+    use_cpus(cpus);
     sigset_t all;
     ::sigfillset(&all);
     ::pthread_sigmask(SIG_BLOCK, &all, nullptr);

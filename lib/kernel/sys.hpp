@@ -4,6 +4,7 @@
 
 #include <sys/socket.h>
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 
@@ -104,8 +105,18 @@ void pause_ns(std::uint64_t ns) noexcept;
 /// CPUs this thread may use, at most `room` of them; their number.
 [[nodiscard]] int allowed_cpus(int* cpus, int room) noexcept;
 [[nodiscard]] int pin_thread(int cpu) noexcept;
-/// This thread runs calls that block: signals are for the others. `name` has at most 15 characters.
-void become_worker(const char* name) noexcept;
+/// Lets this thread use the CPUs again that it might use before it was pinned.
+void unpin_thread() noexcept;
+/// The CPUs that a thread may use; `known` is false where it was not pinned.
+struct cpu_mask {
+    bool known = false;
+    alignas(8) std::array<unsigned char, 128> bits{};
+};
+/// Those that this thread might use before it was pinned.
+[[nodiscard]] cpu_mask unpinned_cpus() noexcept;
+/// This thread runs calls that block: signals are for the others, and so is the one CPU of the pinned
+/// thread that started it, which knows the `cpus`. `name` has at most 15 characters.
+void become_worker(const char* name, const cpu_mask& cpus) noexcept;
 /// Some calls (sendfile, splice) raise SIGPIPE and cannot be told not to: keeps it from this thread.
 /// True when it was not kept from it before.
 [[nodiscard]] bool hold_sigpipe() noexcept;

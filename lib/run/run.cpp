@@ -126,20 +126,33 @@ void guarded(runtime& all, Step step) noexcept {
     } catch (...) {
         if (!all.failed.exchange(true)) say("a task threw something that is no std::exception");
     }
-    all.stops.fetch_add(1);
+    // Several that throw are one reason to stop: a second stop would skip the grace.
+    unsigned none = 0;
+    all.stops.compare_exchange_strong(none, 1);
     all.wake_all();
+}
+
+/// A core, or one line that says why there is none.
+std::unique_ptr<core> make_core(runtime& all) noexcept {
+    try {
+        std::string why;
+        auto made = core::make(all.options.core, all.choice, &why);
+        if (made) return std::move(*made);
+        if (!all.unusable.exchange(true)) say(why.c_str());
+    } catch (const std::exception& e) {
+        if (!all.unusable.exchange(true))
+            std::fprintf(stderr, "ringlet: a core could not be made: %s\n", e.what());
+    }
+    return nullptr;
 }
 
 void run_core(runtime& all, unsigned index, const std::function<task<void>()>& body) {
     program::this_core = index;
     pin_to(all.options, index, static_cast<unsigned>(all.cores.size()));
-    std::string why;
-    auto made = core::make(all.options.core, all.choice, &why);
-    if (made) {
+    const std::unique_ptr<core> made = make_core(all);
+    if (made != nullptr) {
         const std::lock_guard lock(all.cores_mutex);
-        all.cores[index] = made->get();
-    } else if (!all.unusable.exchange(true)) {
-        say(why.c_str());
+        all.cores[index] = made.get();
     }
     all.made.arrive_and_wait();
     if (all.unusable) {
@@ -149,12 +162,13 @@ void run_core(runtime& all, unsigned index, const std::function<task<void>()>& b
         return;
     }
 
-    core& c = **made;
+    core& c = *made;
     core_run self(all);
     core_run::mine = &self;
     c.on_stop = core_run::look;
-    if (index == 0 && all.options.handle_signals) self.supervisor.start(c, watch_signals(all));
+    c.wake();  // for a stop that came before this core was known
     guarded(all, [&] {
+        if (index == 0 && all.options.handle_signals) self.supervisor.start(c, watch_signals(all));
         self.body.start(c, body());
         self.body.finish(c);
     });
@@ -162,7 +176,9 @@ void run_core(runtime& all, unsigned index, const std::function<task<void>()>& b
     // The loop goes on for the other cores' calls until the last body has ended.
     if (all.running_bodies.fetch_sub(1) == 1) all.wake_all();
     c.wake();
+    c.called_out();
     c.run_until(self.finished);
+    c.came_back();
     self.supervisor.cancel();
     guarded(all, [&] { self.supervisor.finish(c); });
     core_run::mine = nullptr;
@@ -206,12 +222,13 @@ int detail::run_on_cores(const run_options& options, const std::function<task<vo
         return exit_unusable;
     }
     runtime all(options, count, std::move(*choice));
-    program::running.store(&all, std::memory_order_release);
     std::vector<std::thread> threads;
+    threads.reserve(count);
+    program::running.store(&all, std::memory_order_release);
     for (unsigned i = 1; i < count; ++i) {
         try {
             threads.emplace_back(run_core, std::ref(all), i, std::cref(body));
-        } catch (const std::system_error& e) {
+        } catch (const std::exception& e) {
             // The threads that do run wait at the latch for all: stand in for the missing ones.
             std::fprintf(stderr, "ringlet: thread for core %u: %s; lower --cores or raise `ulimit -u`\n",
                          i, e.what());
@@ -221,6 +238,7 @@ int detail::run_on_cores(const run_options& options, const std::function<task<vo
         }
     }
     run_core(all, 0, body);
+    sys::unpin_thread();
     for (std::thread& t : threads) t.join();
     const std::lock_guard lock(running_mutex);
     program::running.store(nullptr, std::memory_order_release);

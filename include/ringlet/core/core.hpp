@@ -202,8 +202,10 @@ public:
     [[nodiscard]] int start_blocking(blocking_job& job) noexcept;
     /// False when the job has begun already: it is waited for. True: it will not run.
     [[nodiscard]] bool withdraw_blocking(blocking_job& job) noexcept;
-    /// The waiter of a job that has run has been resumed.
-    void left_blocking() noexcept { --blocked_; }
+    /// A task waits for another thread: until its return a virtual clock stands still.
+    void called_out() noexcept { ++away_; }
+    /// The waiter, of a job that has run or of another core's answer, has been resumed.
+    void came_back() noexcept { --away_; }
     /// The worker: the job has run. Its waiter resumes here.
     void end_blocking(blocking_job& job) noexcept;
 
@@ -296,7 +298,8 @@ private:
     std::unique_ptr<zero_copy_sends> zero_copies_;
     std::unique_ptr<pipe_pool> pipes_;
     backend_choice choice_;
-    std::uint32_t blocked_ = 0;  // jobs handed to the blocking pool whose waiters have not resumed
+    // Jobs handed to the blocking pool, and calls to other cores, whose waiters have not resumed.
+    std::uint32_t away_ = 0;
     std::shared_ptr<blocking_pool> blocking_;  // from the first job on
 
     // What other threads touch.

@@ -15,14 +15,15 @@ namespace ringlet {
 struct wait_policy {
     /// Wait for this many completions, for at most `min_wait`. More than 1 saves CPU where messages
     /// come one by one and costs up to `min_wait` of latency. Either does nothing without the other
-    /// (0 of `min_wait` would be for ever). io_uring on Linux 6.12 or newer; ignored elsewhere.
+    /// (0 of `min_wait` would be for ever; it is rounded up to whole microseconds). io_uring on
+    /// Linux 6.12 or newer; ignored elsewhere.
     unsigned wait_count = 1;
     nanoseconds min_wait{0};
     /// Waits that way only as long as it pays: after a wait that gathered no more than one message
     /// the next 1 to 63 end with the first answer. False: always.
     bool adaptive = true;
     /// Look for completions for this long before sleeping: buys latency (-42 % p50 at one
-    /// connection with 50 us; docs/benchmarks.md) with a core's time.
+    /// connection with 50 us; docs/benchmarks.md) with a core's time. A timer that is due ends it.
     nanoseconds spin{0};
 };
 

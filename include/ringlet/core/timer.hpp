@@ -43,7 +43,7 @@ struct deadline_pair : timer {
 /// (the order of the kernel's own timer slack). A timer never fires early.
 ///
 /// arm_after() only notes the duration; the loop turns it into a point in time once per turn, right
-/// before it sleeps (place_fresh). So a deadline costs no clock reading of its own, one that is
+/// before it spins or sleeps (place_fresh). So a deadline costs no clock reading of its own, one that is
 /// disarmed within the turn never reaches the wheel, and a handler that ran long does not eat into
 /// the deadlines it armed.
 class timer_wheel {

@@ -56,7 +56,8 @@ private:
 /// Ends at a point in time; at once when it has passed. Like now(), with a core running only.
 [[nodiscard]] inline sleep_for sleep_until(time_point when) noexcept {
     const auto now = static_cast<std::int64_t>(here().now_ns());
-    return sleep_for(nanoseconds(when.time_since_epoch().count() - now));
+    const std::int64_t at = when.time_since_epoch().count();
+    return sleep_for(nanoseconds(at > now ? at - now : 0));
 }
 
 /// The loop's time: CLOCK_MONOTONIC, or the test's virtual clock. On a core's thread only.

@@ -152,7 +152,7 @@ protected:
             if (at == phase::parked) {
                 at = phase::ready;
                 unlink_if_linked();
-                here().left_blocking();
+                here().came_back();
             }
         }
         if constexpr (Seat == side::none) {

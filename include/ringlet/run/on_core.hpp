@@ -44,20 +44,23 @@ public:
     template <ringlet_promise Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         waiter = handle;
-        home_ = &here();
         core* other = detail::core_at(index_);
         if (other == nullptr) {
             error_ = errc::core_stopped;
             return false;
         }
+        home_ = &here();
+        home_->called_out();
         // Once posted, the other core may answer before this line ends: touch nothing after it.
         result<void> posted = other->post(message{.run = call, .subject = this});
         if (posted) return true;
+        home_->came_back();
         error_ = posted.error();
         return false;
     }
     result<value_type> await_resume() noexcept {
         if (error_) return error_;
+        home_->came_back();
         if constexpr (std::is_void_v<value_type>) {
             return {};
         } else {
