@@ -43,7 +43,7 @@ bool fetch_op::start(core& c, cancel_scope& context) noexcept {
     return operation::start(c, context);
 }
 int fetch_op::try_now() noexcept {
-    constexpr unsigned at_once = 64;  // some 20 us of the loop's time
+    constexpr unsigned at_once = 64;  // 8 MiB: a bound to what the loop does in one go
     return look(at_once);
 }
 /// -EAGAIN when not all of it is there, or more than so many samples would have to tell.
