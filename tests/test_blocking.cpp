@@ -185,6 +185,37 @@ TEST_CASE("there are never more threads than asked for, and the queue is first c
     });
 }
 
+TEST_CASE("who goes on asking while the queue is full does not keep other tasks from running") {
+    each_pool(1, 1, [](core&) -> task<> {
+        gate g;
+        bool others_ran = false;
+        int refused = 0;
+        const auto nothing = [] {};
+        auto queued = [&]() -> task<> { CHECK(co_await blocking(nothing)); };
+        auto others = [&]() -> task<> {
+            for (int i = 0; i < 3; ++i) co_await yield();
+            others_ran = true;
+        };
+        auto insist = [&]() -> task<> {
+            for (; !others_ran && refused < 10'000; ++refused)
+                CHECK((co_await blocking(nothing)).error() == errc::pool_full);
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(hold(g));
+            co_await yield();
+            g.wait_for(1);  // begun: its place in the queue is free
+            s.start(queued());
+            co_await with_scope([&](scope& both) -> task<> {
+                both.start(insist());
+                both.start(others());
+                co_return;
+            });
+            g.open();
+        });
+        CHECK(refused < 1000);
+    });
+}
+
 TEST_CASE("a full queue is an error of its own, and the place that becomes free is taken again") {
     each_pool(1, 3, [](core&) -> task<> {
         gate g;

@@ -8,10 +8,12 @@
 
 #include <core/buffer_pool.hpp>
 #include <kernel/fault.hpp>
+#include <kernel/ring.hpp>
 
 #include <algorithm>
 #include <array>
 #include <string>
+#include <tuple>
 #include <vector>
 
 using namespace ringlet;
@@ -423,6 +425,61 @@ TEST_CASE("a completion queue of 8 and a submission queue of 4 lose nothing") {
         o.buffers.window = 4;
         o.buffers.limit = 8;
     });
+}
+
+TEST_CASE("the ring's last answer may come while a receive begins that wants the stream back") {
+    const auto each_reader = [](auto read) {
+        flavours::each(
+            [&](core& c) {
+                auto work = [&](core&) -> task<> {
+                    auto both = co_await net::half_connected();
+                    CHECK(both.client.send("one"));
+                    CHECK(co_await both.server.chunks().next());
+                    for (int i = 0; i < 20; ++i) co_await yield();
+                    const auto nothing = [](io_uring_sqe& sqe) { io_uring_prep_nop(&sqe); };
+                    const auto fill = [&]() -> task<> { std::ignore = co_await uring(nothing); };
+                    const auto end_it = [&]() -> task<> {
+                        CHECK(both.client.send("two"));
+                        both.client.close();
+                        co_await fill();
+                    };
+                    const auto reader = [&]() -> task<> { co_await read(both.server); };
+                    // All in one turn: both queues are full when the reader asks for the end of the
+                    // multishot receive, which makes room by taking its last answer.
+                    co_await with_scope([&](scope& s) -> task<> {
+                        s.start(end_it());
+                        for (int i = 0; i < 7; ++i) s.start(fill());
+                        s.start(reader());
+                        co_return;
+                    });
+                };
+                block_on(c, work(c));
+            },
+            [](core_options& o) {
+                o.ring_entries = 4;
+                o.completion_entries = 4;
+                o.buffers.receive = receive_path::multishot;
+            });
+    };
+    const auto receive = [](tcp_stream& from) -> task<> {
+        std::array<std::byte, 8> room{};
+        CHECK((co_await from.recv(room)).value_or(0) == 3);
+        CHECK((co_await from.recv(room)).error() == errc::end_of_stream);
+    };
+    each_reader(receive);
+    const auto splice = [](tcp_stream& from) -> task<> {
+        splice_pipe through;
+        auto got = co_await from.splice_to(through);
+        if (got.error() == std::errc::device_or_resource_busy) {
+            auto left = co_await from.chunks().next();
+            CHECK((left && left->text() == "two"));
+        } else {
+            CHECK((got && *got == 3));
+            through.reset();
+        }
+        CHECK((co_await from.splice_to(through)).error() == errc::end_of_stream);
+    };
+    each_reader(splice);
 }
 
 TEST_CASE("two readers of one stream are caught, by chunks as well") {

@@ -315,6 +315,29 @@ TEST_CASE("cores call each other, both ways at once") {
     });
 }
 
+TEST_CASE("cores that call each other again and again while both inboxes are full get through") {
+    each_backend([](run_options& options) {
+        options.cores = 2;
+        options.core.inbox_capacity = 2;
+        std::array<int, 2> calls{};
+        CHECK(run(options, [&]() -> task<> {
+                  const unsigned me = core_index();
+                  const auto there = []() noexcept {};
+                  const auto insist = [&]() -> task<> {
+                      for (int i = 0; i < 200; ++i)
+                          while ((co_await on_core(1 - me, there)).error() == errc::inbox_full) {}
+                      ++calls[me];
+                  };
+                  co_await with_scope([&](scope& s) -> task<> {
+                      for (int i = 0; i < 8; ++i) s.start(insist);
+                      co_return;
+                  });
+              }) == 0);
+        CHECK(calls[0] == 8);
+        CHECK(calls[1] == 8);
+    });
+}
+
 TEST_CASE("stop() ends listeners and idle sessions, which answer what they had received") {
     each_backend([](run_options& options) {
         options.grace = 1h;

@@ -6,7 +6,10 @@
 
 #include "net_helpers.hpp"
 
+#include <fcntl.h>
+
 #include <algorithm>
+#include <array>
 #include <string>
 #include <vector>
 
@@ -338,6 +341,69 @@ TEST_CASE("after a stop a flood that or_stop() still takes in does not keep othe
         CHECK(received == all);
         CHECK(reads_before_other >= 0);
         CHECK(reads_before_other < reads / 4);
+    });
+}
+
+namespace {
+/// Awaits `ask()`, which is refused at once, until another task has had three turns: how often.
+template <class Ask>
+task<int> refusals_until_others_ran(Ask ask) {
+    constexpr int too_often = 10'000;
+    bool others_ran = false;
+    auto others = [&]() -> task<> {
+        for (int i = 0; i < 3; ++i) co_await yield();
+        others_ran = true;
+    };
+    int asked = 0;
+    auto insist = [&]() -> task<> {
+        for (; !others_ran && asked < too_often; ++asked) CHECK(!co_await ask());
+    };
+    co_await with_scope([&](scope& s) -> task<> {
+        s.start(insist());
+        s.start(others());
+        co_return;
+    });
+    co_return asked;
+}
+}  // namespace
+
+TEST_CASE("who goes on asking for what is refused does not keep other tasks from running") {
+    flavours::each_task([](core& c) -> task<> {
+        constexpr int some = 1000;
+        auto both = co_await flavours::connected();
+        room_type room{};
+        std::array<int, 2> ends{};
+        REQUIRE(::pipe2(ends.data(), O_CLOEXEC) == 0);
+        const unique_fd reader(ends[0]);
+        const file pipe{owned_descriptor(ends[1])};
+        const address nowhere = address::parse("unix:/nowhere/at-all").value();
+        const auto connect = [&] { return tcp_stream::connect(nowhere); };
+        CHECK(co_await refusals_until_others_ran(connect) < some);
+        if (c.backend() == backend::epoll) {
+            const net::few_descriptors no_more(0);
+            CHECK(co_await refusals_until_others_ran(connect) < some);
+        }
+        const auto open = [] { return file::open("/", {.read = false}); };
+        CHECK(co_await refusals_until_others_ran(open) < some);
+        const auto read = [&] { return pipe.read_at(room, 0); };
+        CHECK(co_await refusals_until_others_ran(read) < some);
+        const auto read_chunk = [&] { return pipe.read_chunk(0); };
+        CHECK(co_await refusals_until_others_ran(read_chunk) < some);
+        const auto write = [&] { return pipe.write_at(room, 0); };
+        CHECK(co_await refusals_until_others_ran(write) < some);
+        if (c.backend() == backend::epoll) {
+            const auto in_ring = [] { return uring([](io_uring_sqe&) {}); };
+            CHECK(co_await refusals_until_others_ran(in_ring) < some);
+        }
+        auto door = tcp_listener::bind("127.0.0.1:0").value();
+        door.close();
+        const auto next = [&] { return door.next(); };
+        CHECK(co_await refusals_until_others_ran(next) < some);
+        c.request_stop();
+        const auto receive = [&] { return both.server.recv(room).or_stop(); };
+        CHECK(co_await refusals_until_others_ran(receive) < some);
+        const auto send_file = [&] { return both.server.send_file(pipe, 0, 1).or_stop(); };
+        CHECK(co_await refusals_until_others_ran(send_file) < some);
     });
 }
 

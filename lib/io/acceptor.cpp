@@ -134,7 +134,11 @@ bool acceptor::give_to_waiter(int value) noexcept {
 
 bool acceptor::adopt(int file, owned_descriptor& into) noexcept {
     into = owned_descriptor(file);
-    if (!into) absorb(-ENOMEM);
+    if (into) {
+        (*into).nonblocking = nonblocking(here());
+    } else {
+        absorb(-ENOMEM);
+    }
     return static_cast<bool>(into);
 }
 
@@ -480,6 +484,7 @@ namespace {
 result<tcp_stream> adopted(int fd) noexcept {
     owned_descriptor socket(fd);
     if (!socket) return std::make_error_code(std::errc::not_enough_memory);
+    (*socket).nonblocking = nonblocking(here());
     return tcp_stream(std::move(socket));
 }
 }  // namespace
@@ -490,7 +495,7 @@ bool next_op::start(cancel_scope& context) noexcept {
     core& c = here();
     if (acceptor_ == nullptr) {  // the listener has been closed, by another task for example
         answer = answer::cancelled;
-        return false;
+        return detail::answered_at_once(*this, waiter);
     }
     answer = acceptor_->take_or_arm();
     if (answer >= 0) answer = acceptor_->adopt(answer, socket_) ? 0 : -EAGAIN;

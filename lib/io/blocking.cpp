@@ -18,7 +18,7 @@ bool blocking_wait::start(cancel_scope& context) noexcept {
     job_.owner = this;
     if (const int error = here().start_blocking(job_); error != 0) {
         answer = error;
-        return false;
+        return answered_at_once(*this, waiter);
     }
     at = phase::parked;
     context.link(*this);

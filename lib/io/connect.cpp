@@ -56,6 +56,11 @@ int connect_op::attempt() noexcept {
     return named == -ENOTCONN ? -EAGAIN : named;  // not connected: the edge was for something else
 }
 
+result<tcp_stream> connect_op::await_resume() noexcept {
+    if (!socket_) return finish(answer);  // refused before it sat anywhere
+    return operation::await_resume();
+}
+
 result<tcp_stream> connect_op::finish(int answer) noexcept {
     if (answer < 0) {
         socket_.reset();

@@ -7,7 +7,9 @@
 #include <io/socket.hpp>
 #include <kernel/sys.hpp>
 
+#include <fcntl.h>
 #include <liburing.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 
@@ -40,11 +42,17 @@ void prepare(io_uring_sqe& sqe, io_uring_op plain, io_uring_op fixed, int fd,
 
 /// It has been opened O_NONBLOCK for the sake of FIFOs, which the ring takes as "fail rather than
 /// wait for the disk" on file systems that cannot be asked without waiting. And what has no offsets
-/// is refused as pread(2) does: the ring would read it as a stream, and wait.
+/// is refused as pread(2) does: the ring would read it as a stream, and wait. A regular file with a
+/// size is read whole, so that a short read is its end; those of /proc have none (a kernel file that
+/// tells a page, as those of /sys do, has no more).
 int make_ready(descriptor& d) noexcept {
     if (!d.nonblocking) [[likely]]
         return 0;
-    if (const int error = sys::seekable(d.fd); error < 0) return error;
+    struct statx told {};
+    const int error = sys::status(d.fd, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &told);
+    d.trust_short = error == 0 && S_ISREG(told.stx_mode) && told.stx_size > 0;
+    if (!d.trust_short)
+        if (const int refused = sys::seekable(d.fd); refused < 0) return refused;
     d.nonblocking = false;
     return sys::set_blocking(d.fd);
 }

@@ -15,6 +15,19 @@ namespace ringlet::file_access {
 /// Before a file's first read or write: 0 or -errno.
 [[nodiscard]] int make_ready(descriptor& d) noexcept;
 
+/// An offset that no file has: the kernel would take the highest for "where the file stands", and the
+/// ring does.
+[[nodiscard]] constexpr bool beyond_any(std::uint64_t offset) noexcept {
+    return offset > INT64_MAX;
+}
+
+/// In the ring, after a read of `got` more bytes, `all` of `wanted` by now: true when there is more
+/// to be read.
+[[nodiscard]] inline bool goes_on(const descriptor& d, int got, std::size_t all,
+                                  std::size_t wanted) noexcept {
+    return got > 0 && all < wanted && !d.trust_short;
+}
+
 /// How the ring is asked. Memory of the core's registered buffers goes by the fixed operation.
 void prepare_read(io_uring_sqe& sqe, int fd, std::byte* room, std::size_t size,
                   std::uint64_t offset) noexcept;

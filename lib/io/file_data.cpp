@@ -10,15 +10,23 @@
 
 #include <algorithm>
 #include <array>
+#include <climits>
 
 namespace ringlet {
 
 bool read_at_op::start(core& c, cancel_scope& context) noexcept {
     answer = file_access::make_ready(*descriptor_);
-    return answer == 0 && operation::start(c, context);
+    if (answer != 0 || file_access::beyond_any(offset_)) [[unlikely]] return answered_at_once(c);
+    return operation::start(c, context);
 }
 void read_at_op::prepare(io_uring_sqe& sqe) noexcept {
-    file_access::prepare_read(sqe, descriptor_->fd, room_, size_, offset_);
+    file_access::prepare_read(sqe, descriptor_->fd, room_ + got_, capped(size_) - got_,
+                              offset_ + got_);
+}
+int read_at_op::advance(int got) noexcept {
+    got_ += static_cast<std::size_t>(got);
+    const bool more = file_access::goes_on(*descriptor_, got, got_, capped(size_));
+    return more ? -EAGAIN : static_cast<int>(got_);
 }
 int read_at_op::try_now() noexcept {
     return file_access::read_cached(descriptor_->fd, room_, size_, offset_, got_);
@@ -28,12 +36,24 @@ int read_at_op::attempt() noexcept {
 }
 
 void fetch_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }  // never asked
+bool fetch_op::start(core& c, cancel_scope& context) noexcept {
+    answer = 0;
+    if (file_access::beyond_any(offset_)) return answered_at_once(c);
+    left_ = std::min(left_, INT64_MAX - offset_);
+    return operation::start(c, context);
+}
 int fetch_op::try_now() noexcept {
+    constexpr unsigned at_once = 64;  // 8 MiB: a bound to what the loop does in one go
+    return look(at_once);
+}
+/// -EAGAIN when not all of it is there, or more than so many samples would have to tell.
+int fetch_op::look(unsigned samples) noexcept {
     // How far the kernel reads ahead at most and at least, unless it is told otherwise.
     constexpr std::uint64_t step = 128 * 1024;
     constexpr std::uint64_t least = 16 * 1024;
     char sample = 0;
-    while (left_ > 0) {
+    for (; left_ > 0; --samples) {
+        if (samples == 0) return -EAGAIN;
         const int got = sys::try_read_at(descriptor_->fd, &sample, 1, offset_);
         if (got <= 0) return got;  // not there; or the file has ended, which is all there is of it
         if (left_ <= least) return 0;
@@ -44,6 +64,7 @@ int fetch_op::try_now() noexcept {
     return 0;
 }
 int fetch_op::attempt() noexcept {
+    if (const int answer = look(UINT_MAX); answer != -EAGAIN) return answer;
     std::array<std::byte, 64 * 1024> nowhere;
     while (left_ > 0) {
         const auto size = static_cast<std::size_t>(std::min<std::uint64_t>(left_, nowhere.size()));
@@ -57,7 +78,8 @@ int fetch_op::attempt() noexcept {
 
 bool write_at_op::start(core& c, cancel_scope& context) noexcept {
     answer = file_access::make_ready(*descriptor_);
-    return answer == 0 && operation::start(c, context);
+    if (answer == 0 && file_access::beyond_any(offset_)) answer = -EINVAL;
+    return answer == 0 ? operation::start(c, context) : answered_at_once(c);
 }
 void write_at_op::prepare(io_uring_sqe& sqe) noexcept {
     file_access::prepare_write(sqe, descriptor_->fd, data_, size_, offset_);
@@ -68,7 +90,8 @@ int write_at_op::attempt() noexcept {
 
 bool write_all_at_op::start(core& c, cancel_scope& context) noexcept {
     answer = file_access::make_ready(*descriptor_);
-    return answer == 0 && operation::start(c, context);
+    if (answer == 0 && file_access::beyond_any(offset_)) answer = -EINVAL;
+    return answer == 0 ? operation::start(c, context) : answered_at_once(c);
 }
 void write_all_at_op::prepare(io_uring_sqe& sqe) noexcept {
     file_access::prepare_write(sqe, descriptor_->fd, data_, left_, offset_);

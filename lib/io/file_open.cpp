@@ -82,7 +82,7 @@ int open_op::folder() const noexcept {
 bool open_op::start(core& c, cancel_scope& context) noexcept {
     if (path_ == nullptr || !means_something(options_)) {
         answer = -EINVAL;
-        return false;
+        return answered_at_once(c);
     }
     new (how_.data()) open_how(how_of(options_));
     return operation::start(c, context);
@@ -113,12 +113,6 @@ int open_op::attempt() noexcept {
 int open_op::open_by_hand() const noexcept {
     const open_how how = how_of(options_);
     return options_.beneath ? walk(folder(), path_, how) : sys::open_plain(folder(), path_, how);
-}
-
-owned_descriptor open_op::own(int fd) noexcept {
-    owned_descriptor opened(fd);
-    if (opened) (*opened).nonblocking = true;
-    return opened;
 }
 
 template class operation<open_op>;

@@ -8,13 +8,14 @@
 #include <io/start.hpp>
 
 #include <algorithm>
+#include <cerrno>
 
 namespace ringlet {
 
 bool read_chunk_op::start(core& c, cancel_scope& context) noexcept {
     answer = file_access::make_ready(*descriptor_);
     if (answer == 0) answer = c.buffers().open();
-    if (answer != 0) [[unlikely]] return false;
+    if (answer != 0 || file_access::beyond_any(offset_)) [[unlikely]] return answered_at_once(c);
     if (take_buffer(c)) [[likely]] return operation::start(c, context);
     wait(c, context, phase::parked);
     wait_.owner = this;
@@ -38,7 +39,13 @@ void read_chunk_op::served(core& c, completion& waiting) noexcept {
 }
 
 void read_chunk_op::prepare(io_uring_sqe& sqe) noexcept {
-    file_access::prepare_read(sqe, descriptor_->fd, lease_.data_, lease_.size_, offset_);
+    file_access::prepare_read(sqe, descriptor_->fd, lease_.data_ + got_, lease_.size_ - got_,
+                              offset_ + got_);
+}
+int read_chunk_op::advance(int got) noexcept {
+    got_ += static_cast<std::size_t>(got);
+    const bool more = file_access::goes_on(*descriptor_, got, got_, lease_.size_);
+    return more ? -EAGAIN : static_cast<int>(got_);
 }
 int read_chunk_op::try_now() noexcept {
     return file_access::read_cached(descriptor_->fd, lease_.data_, lease_.size_, offset_, got_);

@@ -29,8 +29,10 @@ bool recv_op::start(core& c, cancel_scope& context) noexcept {
         answer = attempt_beside_chunks(c);
         return answered_at_once(c);
     }
+    // Seated first: asking for its end may take its last answer, which lets this one go on.
+    wait(c, context, phase::parked);
     many::pause(c, d);
-    return wait(c, context, phase::parked);
+    return true;
 }
 
 /// The stream has been read by chunks(): what the ring has received for it comes first.

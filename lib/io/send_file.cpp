@@ -32,16 +32,19 @@ constexpr std::size_t small = 16 * 1024;
 /// bytes. A rest of a file that is no longer goes with the share before it: a turn and a packet of
 /// their own for a few bytes cost more than they give the others.
 constexpr std::uint64_t pipeful = 64 * 1024;
+/// No file has more.
+constexpr std::uint64_t largest = INT64_MAX;
 
 }  // namespace
 
 send_file_op::send_file_op(descriptor& socket, const file& from, std::uint64_t offset,
                            std::uint64_t length, std::span<const std::byte> head) noexcept
-    : socket_(&socket), file_(&*from.descriptor_), offset_(offset), left_(length), head_(head) {}
+    : socket_(&socket), file_(&*from.descriptor_), offset_(offset),
+      left_(offset < largest ? std::min(length, largest - offset) : 0), head_(head) {}
 
 bool send_file_op::start(core& c, cancel_scope& context) noexcept {
     c.hold_sigpipe();
-    if (answer = open_to_calls(c, *socket_); answer < 0) return false;
+    if (answer = open_to_calls(c, *socket_); answer < 0) return answered_at_once(c);
     return operation::start(c, context);
 }
 

@@ -37,7 +37,7 @@ int direct_sendmsg(const descriptor& d, const msghdr* message) noexcept {
 }
 
 int open_to_calls(core& c, descriptor& d) noexcept {
-    if (d.nonblocking || c.ring() == nullptr) return 0;
+    if (d.nonblocking) return 0;
     if (d.direct()) {
         const int fd = installed(c, d);
         if (fd < 0) return fd;

@@ -40,8 +40,8 @@ namespace ringlet {
     return d.direct() ? direct_sendmsg(d, message) : sys::sendmsg(d.fd, message);
 }
 
-/// Before splice(2) and sendfile(2) on a socket of the ring, which take no flag to make them return
-/// at once: from now on it is non-blocking (the ring's RECV and SEND wait all the same, by a poll),
+/// Before splice(2) and sendfile(2) on a socket of the ring or of somebody else's, which take no flag
+/// to make them return at once: from now on it is non-blocking (the ring's RECV and SEND wait all the same, by a poll),
 /// and a direct descriptor becomes a plain one. 0 or -errno.
 [[nodiscard]] int open_to_calls(core& c, descriptor& d) noexcept;
 

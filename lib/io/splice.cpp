@@ -35,23 +35,32 @@ void prepare_splice(io_uring_sqe& sqe, int from, int to, std::size_t most) noexc
 
 // ---- into a pipe ------------------------------------------------------------------------------
 
-bool splice_to_op::start(core& c, cancel_scope& context) noexcept {
+int splice_to_op::get_ready(core& c) noexcept {
     RINGLET_CHECK(pipe_->empty(), "splice_to() into a pipe that is not empty: splice_from() first");
+    descriptor_->must_be_free(seat);
+    return open_to_calls(c, *descriptor_);
+}
+
+bool splice_to_op::start(core& c, cancel_scope& context) noexcept {
     descriptor& d = *descriptor_;
-    d.must_be_free(seat);
-    if (answer = open_to_calls(c, d); answer < 0) return answered_at_once(c);
-    if (many::at_rest(d.many)) [[likely]] {
-        if (!by_ring(c)) [[likely]] return operation::start(c, context);
-        wait(c, context, phase::ring);
-        detail::kind_of<splice_to_op>::submit(c, *this);
-        return true;
-    }
+    answer = get_ready(c);
+    if (answer < 0 || most_ == 0) [[unlikely]] return answered_at_once(c);
+    if (many::at_rest(d.many)) [[likely]] return start_at_rest(c, context);
     many::pause(c, d);
+    // Asking for its end may have taken its last answer: nothing would end a wait for that.
+    if (many::at_rest(d.many)) return start_at_rest(c, context);
     if (many::has_answer(d.many)) {
         answer = attempt();
         return answered_at_once(c);
     }
     return wait(c, context, phase::parked);
+}
+
+bool splice_to_op::start_at_rest(core& c, cancel_scope& context) noexcept {
+    if (!by_ring(c)) [[likely]] return operation::start(c, context);
+    wait(c, context, phase::ring);
+    detail::kind_of<splice_to_op>::submit(c, *this);
+    return true;
 }
 
 /// A splice that has to wait would hold a worker and a pipe: so only what is there is spliced.
@@ -86,9 +95,19 @@ int splice_to_op::received(core& c, int moved) noexcept {
         c.counters().spliced_bytes += static_cast<std::uint64_t>(moved);
         return moved;
     }
+    if (at_mark(moved)) [[unlikely]] moved = -EBUSY;
     if (moved == -EAGAIN) descriptor_->readable = false;
     pipe_->reset();
     return moved;
+}
+
+/// splice(2) stops before an urgent byte and says EAGAIN, or 0 when the peer has ended its stream: so
+/// it is not the end, and no edge would come; poll(2) in the ring says that there is something. Asked
+/// only when that may be: EAGAIN is the usual answer to a first try.
+bool splice_to_op::at_mark(int moved) const noexcept {
+    const descriptor& d = *descriptor_;
+    const bool told = here().ring() != nullptr ? at != phase::idle : !d.trust_short;
+    return (moved == 0 || (moved == -EAGAIN && told)) && sys::at_urgent_mark(d.fd);
 }
 
 int splice_to_op::advance(int answer) noexcept {
@@ -101,8 +120,10 @@ int splice_to_op::advance(int answer) noexcept {
     return -EAGAIN;
 }
 
-bool splice_to_op::more(int answer, unsigned) noexcept {
-    if (!splicing_ || !interrupted(answer) || ending != 0) [[likely]] return false;
+bool splice_to_op::more(int& answer, unsigned) noexcept {
+    if (!splicing_) [[likely]] return false;
+    if (answer == -EAGAIN && at_mark(answer)) answer = -EBUSY;
+    if (!interrupted(answer) || ending != 0) [[likely]] return false;
     ready_ = true;
     detail::kind_of<splice_to_op>::submit(here(), *this);
     return true;
@@ -110,10 +131,14 @@ bool splice_to_op::more(int answer, unsigned) noexcept {
 
 // ---- out of a pipe ----------------------------------------------------------------------------
 
-bool splice_from_op::start(core& c, cancel_scope& context) noexcept {
+int splice_from_op::get_ready(core& c) noexcept {
     RINGLET_CHECK(!pipe_->empty(), "splice_from() a pipe that has nothing in it");
     c.hold_sigpipe();  // splice(2) has no MSG_NOSIGNAL
-    if (answer = open_to_calls(c, *descriptor_); answer < 0) return answered_at_once(c);
+    return open_to_calls(c, *descriptor_);
+}
+
+bool splice_from_op::start(core& c, cancel_scope& context) noexcept {
+    if (answer = get_ready(c); answer < 0) return answered_at_once(c);
     if (!by_ring(c)) [[likely]] return operation::start(c, context);
     descriptor_->must_be_free(seat);
     ready_ = true;

@@ -207,10 +207,12 @@ bool operation<Op, Seat>::begin_with_wait(core& c, cancel_scope& context) noexce
 
 template <class Op, side Seat>
 bool operation<Op, Seat>::end_at_stop(core& c) noexcept {
-    answer = last_attempt();
+    answer = 0;
+    if constexpr (requires { self().get_ready(c); }) answer = self().get_ready(c);
+    if (answer == 0) answer = last_attempt();
     if (answer == would_wait) answer = answer::stopping;
-    // A flood must not keep the others from stopping.
-    return answer >= 0 && answered_at_once(c);
+    // Neither a flood nor who asks again whatever he is told keeps the others from stopping.
+    return answered_at_once(c);
 }
 
 template <class Op, side Seat>
@@ -283,7 +285,7 @@ bool operation<Op, Seat>::start_off_loop(core& c, cancel_scope& context) noexcep
         }
         if (const int error = detail::kind_of<Op>::hand_to_worker(c, self()); error != 0) {
             answer = error;
-            return false;
+            return answered_at_once(c);
         }
     }
     sit_down();

@@ -10,7 +10,7 @@ namespace ringlet {
 bool uring_op::start(core& c, cancel_scope& context) noexcept {
     if (c.ring() == nullptr) {
         answer = answer::own_base - static_cast<int>(errc::unsupported);
-        return false;
+        return answered_at_once(c);
     }
     return operation::start(c, context);
 }

@@ -13,8 +13,9 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/resource.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
@@ -199,6 +200,10 @@ int splice(int from, int to, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("splice")) return -error;
     constexpr unsigned flags = SPLICE_F_MOVE | SPLICE_F_NONBLOCK;
     return repeated([&] { return hot::splice(from, to, size, flags); });
+}
+bool at_urgent_mark(int fd) noexcept {
+    int at = 0;
+    return checked(::ioctl(fd, SIOCATMARK, &at)) == 0 && at != 0;
 }
 int tee(int from, int to, std::size_t size) noexcept {
     if (const int error = kernel::fault::injected("tee")) return -error;

@@ -70,6 +70,8 @@ void close(int fd) noexcept;
 /// SPLICE_F_MOVE | SPLICE_F_NONBLOCK, which says nothing of a socket: that waits unless it is
 /// non-blocking itself.
 [[nodiscard]] int splice(int from, int to, std::size_t size) noexcept;
+/// The next byte of the socket is an urgent one (MSG_OOB), which splice(2) does not pass (tcp(7)).
+[[nodiscard]] bool at_urgent_mark(int fd) noexcept;
 [[nodiscard]] int tee(int from, int to, std::size_t size) noexcept;
 [[nodiscard]] int read(int fd, void* room, std::size_t size) noexcept;
 /// The descriptor once more, close-on-exec.

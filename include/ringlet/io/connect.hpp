@@ -4,6 +4,7 @@
 
 #include <ringlet/base/address.hpp>
 #include <ringlet/base/result.hpp>
+#include <ringlet/coro/parked.hpp>
 #include <ringlet/io/operation.hpp>
 #include <ringlet/io/tcp_options.hpp>
 
@@ -26,13 +27,15 @@ public:
     template <class Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         answer = open();
-        if (answer < 0) return false;
+        if (answer < 0) return detail::answered_at_once(*this, handle);
         if (peer_.is_unix() && !handle.promise().context().cancelled()) {
+            waiter = handle;
             answer = connect_now();
-            return false;
+            return answered_at_once(here());
         }
         return operation::await_suspend(handle);
     }
+    [[nodiscard]] result<tcp_stream> await_resume() noexcept;
 
 private:
     [[nodiscard]] int open() noexcept;

@@ -28,8 +28,12 @@ class file {
 public:
     /// An empty one: test with operator bool.
     file() noexcept = default;
-    /// Takes an open descriptor on the current core.
-    explicit file(owned_descriptor opened) noexcept : descriptor_(std::move(opened)) {}
+    /// Takes an open descriptor on the current core. O_NONBLOCK, which it shares with its duplicates,
+    /// is taken off it at the first read or write. What has no offsets (FIFOs, sockets, terminals)
+    /// cannot be read or written: invalid_seek.
+    explicit file(owned_descriptor opened) noexcept : descriptor_(std::move(opened)) {
+        if (descriptor_) (*descriptor_).nonblocking = true;  // as far as is known
+    }
 
     /// Opens `path`: result<file>. Never waits for the other end of a FIFO. Errors: those of
     /// open(2); invalid_argument for a path with a NUL in it; no_such_file_or_directory for an
@@ -45,7 +49,8 @@ public:
     }
 
     /// Reads from `offset` until `room` is full or the file ends (or 1 GiB is read: pread(2)):
-    /// result<size_t>; errc::end_of_stream when `offset` is at the end or beyond.
+    /// result<size_t>; errc::end_of_stream when `offset` is at the end or beyond. A file that gives
+    /// what it has in pieces (those of /proc) is read piece by piece.
     [[nodiscard]] read_at_op read_at(std::span<std::byte> room,
                                      std::uint64_t offset) const noexcept {
         return read_at_op(*descriptor_, room, offset);
@@ -61,12 +66,12 @@ public:
     /// Brings a range into the page cache, so that sending it soon after does not hold the loop up:
     /// result<void>. Goes on at once where samples of it (its first byte, one every 128 KiB, which
     /// is how far the kernel reads ahead, and the last of more than 16 KiB) are there already; else
-    /// a worker thread reads it.
+    /// a worker thread reads it, and what is left after 64 samples.
     [[nodiscard]] fetch_op fetch(std::uint64_t offset, std::uint64_t length) const noexcept {
         return fetch_op(*descriptor_, offset, length);
     }
     /// Writes at `offset` (at the end, if opened to append: pwrite(2)): result<size_t>, at least
-    /// one byte.
+    /// one byte. Errors: invalid_argument for an offset beyond INT64_MAX.
     [[nodiscard]] write_at_op write_at(std::span<const std::byte> bytes,
                                        std::uint64_t offset) const noexcept {
         return write_at_op(*descriptor_, bytes, offset);
@@ -113,7 +118,7 @@ private:
 
 inline result<file> open_op::finish(int answer) noexcept {
     if (answer < 0) return answer::to_error(answer);
-    owned_descriptor opened = own(answer);
+    owned_descriptor opened(answer);
     if (!opened) return std::make_error_code(std::errc::not_enough_memory);
     return file(std::move(opened));
 }

@@ -27,6 +27,7 @@ public:
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int try_now() noexcept;
     [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] int advance(int got) noexcept;
     [[nodiscard]] result<std::size_t> finish(int answer) const noexcept {
         if (answer < 0 && got_ > 0) return got_;
         if (answer < 0) return answer::to_error(answer);
@@ -39,7 +40,7 @@ private:
     std::byte* room_;
     std::size_t size_;
     std::uint64_t offset_;
-    std::size_t got_ = 0;  ///< what was at hand, without a ring
+    std::size_t got_ = 0;  ///< so far
     blocking_job job_;
 };
 
@@ -53,6 +54,7 @@ public:
     static constexpr bool never_in_ring = true;
     [[nodiscard]] descriptor* shared() const noexcept { return descriptor_; }
     [[nodiscard]] blocking_job& job() noexcept { return job_; }
+    [[nodiscard]] bool start(core& c, cancel_scope& context) noexcept;
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int try_now() noexcept;
     [[nodiscard]] int attempt() noexcept;
@@ -62,6 +64,8 @@ public:
     }
 
 private:
+    [[nodiscard]] int look(unsigned samples) noexcept;
+
     descriptor* descriptor_;
     std::uint64_t offset_;
     std::uint64_t left_;

@@ -69,7 +69,6 @@ public:
 private:
     [[nodiscard]] int folder() const noexcept;
     [[nodiscard]] int open_by_hand() const noexcept;
-    [[nodiscard]] static owned_descriptor own(int fd) noexcept;
 
     descriptor* folder_;
     const char* path_;

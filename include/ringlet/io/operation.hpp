@@ -47,6 +47,7 @@ union limit_or_extras {
 ///   `int advance(int answer)`      where one call may do only part of the job: the final answer,
 ///                                  or -EAGAIN for another go (io_uring);
 ///   `result<T> finish(int answer)` what the answer means;
+///   `int get_ready(core&)`         what comes before the first attempt, if anything does: 0 or -errno;
 /// and has a seat, which is part of a descriptor, `descriptor& target()`; or, where any number may go
 /// on at once, what they share: `descriptor* shared()`.
 /// An operation with a `blocking_job& job()` has no non-blocking system call: without a ring a

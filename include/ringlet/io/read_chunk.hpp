@@ -30,6 +30,7 @@ public:
     void prepare(io_uring_sqe& sqe) noexcept;
     [[nodiscard]] int try_now() noexcept;
     [[nodiscard]] int attempt() noexcept;
+    [[nodiscard]] int advance(int got) noexcept;
     /// False: it does not wait for a buffer.
     [[nodiscard]] bool stop_waiting_for_buffer() noexcept {
         if (!wait_.linked()) return false;
@@ -53,7 +54,7 @@ private:
     descriptor* descriptor_;
     std::uint64_t offset_;
     std::uint32_t most_;
-    std::size_t got_ = 0;  ///< what was at hand, without a ring
+    std::size_t got_ = 0;  ///< so far
     chunk lease_;          ///< of as many bytes as are wanted
     buffer_wait wait_;
     blocking_job job_;

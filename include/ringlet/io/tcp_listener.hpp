@@ -39,7 +39,9 @@ public:
     /// One connection, or the kernel's own error: nothing is absorbed. Not while next() is in use.
     [[nodiscard]] accept_op accept() noexcept;
 
-    /// Ends waiting tasks with errc::cancelled, refuses what waits in the backlog, and closes.
+    /// Ends tasks that wait in next() with errc::cancelled, refuses what waits in the backlog, and
+    /// closes. Not while accept() waits, whose kernel request it would leave behind: that is a bug
+    /// that is caught, and ends the program.
     void close() noexcept;
 
     /// The address it listens on, with the port that was picked.

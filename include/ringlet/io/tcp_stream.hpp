@@ -113,7 +113,8 @@ public:
     [[nodiscard]] result<void> try_shutdown_receive() noexcept;
     /// Ends what is in flight on this stream, then closes it; the stream is empty afterwards.
     [[nodiscard]] close_op close() noexcept { return close_op(std::move(socket_)); }
-    /// Closes at once with a reset instead of an orderly end. Nothing may be in flight.
+    /// Closes at once with a reset instead of an orderly end. Nothing may be in flight. A direct
+    /// descriptor needs a number of the process's for that: with none left it closes in order.
     void abort() noexcept;
 
     /// getpeername(2); not_connected once the peer has reset the connection.

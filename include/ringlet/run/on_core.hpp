@@ -45,18 +45,14 @@ public:
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         waiter = handle;
         core* other = detail::core_at(index_);
-        if (other == nullptr) {
-            error_ = errc::core_stopped;
-            return false;
-        }
+        if (other == nullptr) return refused(errc::core_stopped);
         home_ = &here();
         home_->called_out();
         // Once posted, the other core may answer before this line ends: touch nothing after it.
         result<void> posted = other->post(message{.run = call, .subject = this});
         if (posted) return true;
         home_->came_back();
-        error_ = posted.error();
-        return false;
+        return refused(posted.error());
     }
     result<value_type> await_resume() noexcept {
         if (error_) return error_;
@@ -69,6 +65,14 @@ public:
     }
 
 private:
+    /// False: do not suspend. Who asks again until there is room must let his own core's inbox be
+    /// read meanwhile: the other core may be asking it.
+    [[nodiscard]] bool refused(const std::error_code& error) noexcept {
+        error_ = error;
+        if (home_->spend()) return false;
+        home_->make_ready_later(*this);
+        return true;
+    }
     static void call(void* subject, std::uintptr_t) noexcept {
         auto& self = *static_cast<on_core*>(subject);
         if constexpr (std::is_void_v<value_type>) {
