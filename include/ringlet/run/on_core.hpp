@@ -44,9 +44,9 @@ public:
     template <ringlet_promise Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
         waiter = handle;
+        home_ = &here();
         core* other = detail::core_at(index_);
         if (other == nullptr) return refused(errc::core_stopped);
-        home_ = &here();
         home_->called_out();
         // Once posted, the other core may answer before this line ends: touch nothing after it.
         result<void> posted = other->post(message{.run = call, .subject = this});
