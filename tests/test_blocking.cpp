@@ -20,6 +20,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <vector>
 
 using namespace ringlet;
@@ -370,7 +371,7 @@ TEST_CASE("cancelling everything that the ring has takes no wake-up away") {
             });
             if (!cancelled && cancelled.error() == std::errc::invalid_argument) co_return;  // < 5.19
             const auto slow = [] { std::this_thread::sleep_for(5ms); };
-            co_await blocking(slow);
+            std::ignore = co_await blocking(slow);
         }
         CHECK(c.counters().bells > 0);
     });
