@@ -111,6 +111,8 @@ TEST_CASE("a time-out against arriving data has one outcome each and loses no by
 TEST_CASE("sends that time out again and again leave a stream of whole bytes in order") {
     flavours::each_task([](core& c) -> task<> {
         auto both = co_await flavours::connected();
+        // Else all of it may find room in the socket (tcp_wmem), and no send would ever time out.
+        CHECK(both.client.set_option(SOL_SOCKET, SO_SNDBUF, 64 * 1024));
         const auto all = net::pattern(4 << 20);
         std::size_t gone = 0;
         int timed_out = 0;
