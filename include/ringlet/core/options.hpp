@@ -22,7 +22,7 @@ struct wait_policy {
     /// Waits that way only as long as it pays: after a wait that gathered no more than one message
     /// the next 1 to 63 end with the first answer. False: always.
     bool adaptive = true;
-    /// Look for completions for this long before sleeping: buys latency (-42 % p50 at one
+    /// Look for completions for this long before sleeping: buys latency (-73 % p50 at one
     /// connection with 50 us; docs/benchmarks.md) with a core's time. A timer that is due ends it.
     nanoseconds spin{0};
 };
