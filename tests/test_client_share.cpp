@@ -4,25 +4,24 @@
 #include "../samples/client_share.hpp"
 #include "flavours.hpp"
 
-#include <chrono>
 #include <string>
+#include <tuple>
 
 using namespace ringlet;
 using samples::client_share;
-using namespace std::chrono_literals;
 
 namespace {
 
 address of(const char* text) { return address::parse(text).value(); }
 
-/// Notes its name when it has a turn, and keeps that until `go`.
+/// Notes its name when it has a turn, and keeps that until it may `go`.
 task<> take_turn(client_share& share, const char* who, std::string& order, char name,
-                 const bool& go) {
+                 semaphore& go) {
     client_share::guest here(share, of(who));
     const auto turn = co_await here.turns().acquire();
     if (!turn) co_return;
     order += name;
-    while (!go && co_await sleep_for(1ms)) continue;
+    std::ignore = co_await go.acquire();
 }
 
 task<> some_turns() {
@@ -35,7 +34,8 @@ TEST_CASE("a client has no more than its share of turns, and takes none of the o
     flavours::each_task([](core&) -> task<> {
         client_share share(2);
         std::string order;
-        bool go = false;
+        semaphore go(1);
+        auto barrier = co_await go.acquire();
         co_await with_scope([&](scope& s) -> task<> {
             for (const char name : {'a', 'b', 'c', 'd'})
                 s.start(take_turn(share, "192.0.2.1:1000", order, name, go));
@@ -43,7 +43,7 @@ TEST_CASE("a client has no more than its share of turns, and takes none of the o
             co_await some_turns();
             CHECK(order == "abx");
             CHECK(share.clients() == 2);
-            go = true;
+            barrier->give_back();
         });
         CHECK(order == "abxcd");
         CHECK(share.clients() == 0);
@@ -70,7 +70,7 @@ TEST_CASE("who waits for a turn in vain leaves nothing behind") {
     flavours::each_task([](core&) -> task<> {
         client_share share(1);
         std::string order;
-        const bool never = false;
+        semaphore never(0);
         co_await with_scope([&](scope& s) -> task<> {
             for (const char name : {'a', 'b'})
                 s.start(take_turn(share, "[::1]:1", order, name, never));

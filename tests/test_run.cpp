@@ -386,11 +386,13 @@ TEST_CASE("several cores that throw are one reason to stop, and skip no grace") 
     each_backend([](run_options& options) {
         options.cores = 3;
         options.grace = 1h;
+        std::atomic<int> begun{0};
         std::atomic<int> thrown{0};
         bool undisturbed = false;
         CHECK(run(options, [&]() -> task<> {
                   if (core_index() != 0) {
-                      std::ignore = co_await sleep_for(1ms).or_stop();
+                      ++begun;
+                      while (begun < 2) co_await yield();
                       ++thrown;
                       throw std::runtime_error("this is part of a test");
                   }
@@ -398,7 +400,7 @@ TEST_CASE("several cores that throw are one reason to stop, and skip no grace") 
                   // Once they answer they have dealt with what was thrown.
                   const auto nothing = []() noexcept {};
                   for (const unsigned other : {1U, 2U}) CHECK(co_await on_core(other, nothing));
-                  undisturbed = here().stop_requested() && co_await sleep_for(1ms);
+                  undisturbed = here().stop_requested() && co_await blocking(nothing);
               }) == 1);
         CHECK(undisturbed);
     });
@@ -419,9 +421,10 @@ TEST_CASE("a virtual clock stands still while a call to another core is out") {
         CHECK(run(options, [&]() -> task<> {
                   const unsigned other = 1 - core_index();
                   const time_point begin = now();
-                  const auto slow = []() noexcept { std::this_thread::sleep_for(30ms); };
+                  const auto nothing = []() noexcept {};
                   const auto call = [&]() -> task<> {
-                      CHECK(co_await on_core(other, slow));
+                      // Often enough to find the other core slower than this one's turn.
+                      for (int i = 0; i < 200; ++i) CHECK(co_await on_core(other, nothing));
                       CHECK(now() == begin);
                       ++answered;
                   };
@@ -469,7 +472,8 @@ TEST_CASE("a stop that comes while the cores are being made is not lost") {
         };
         std::error_code end;
         CHECK(run(options, [&]() -> task<> {
-                  end = (co_await sleep_for(10s).or_stop()).error();
+                  semaphore never(0);
+                  end = (co_await never.acquire().or_stop()).error();
               }) == 0);
         kernel::fault::hook = nullptr;
         CHECK(asked);
