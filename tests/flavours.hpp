@@ -12,7 +12,8 @@
 #include <utility>
 
 /// One test body over every flavour of loop: io_uring with deferred task work, the same with direct
-/// descriptors, io_uring plain, and epoll. A flavour that this kernel refuses is skipped with a message, never passed over silently.
+/// descriptors, io_uring plain, and epoll. A flavour that this kernel refuses is skipped with a
+/// message, never passed over silently.
 namespace flavours {
 
 struct flavour {
@@ -72,6 +73,22 @@ void each_virtual(Body body) {
     ringlet::manual_clock clock;
     each([&](ringlet::core& c) { ringlet::block_on(c, body(c, clock)); },
          [&](ringlet::core_options& o) { o.clock = &clock; });
+}
+
+/// Calls `body(run_options&)` once for each backend.
+template <class Body>
+void each_backend(Body body) {
+    for (const ringlet::backend b : {ringlet::backend::uring, ringlet::backend::epoll}) {
+        INFO("on ", std::string(ringlet::to_string(b)));
+        ringlet::run_options options;
+        options.core.backend = b;
+        std::string why;
+        if (!ringlet::choose_backend(options.core, &why)) {
+            MESSAGE("skipped: ", why);
+            continue;
+        }
+        body(options);
+    }
 }
 
 /// Two ends of one connection on the current core.

@@ -242,12 +242,8 @@ TEST_CASE("any allocation may fail: an error or bad_alloc, and nothing leaks or 
 }
 
 TEST_CASE("a core without memory to be made with ends the program with 2") {
-    for (const backend b : {backend::uring, backend::epoll}) {
-        run_options options;
-        options.core.backend = b;
+    flavours::each_backend([](run_options& options) {
         options.cores = 2;
-        if (!choose_backend(options.core)) continue;
-        INFO("on ", std::string(to_string(b)));
         int unusable = 0;
         for (long n = 1;; ++n) {
             int code = -1;
@@ -267,5 +263,5 @@ TEST_CASE("a core without memory to be made with ends the program with 2") {
             REQUIRE(n < 1000);
         }
         CHECK(unusable > 3);
-    }
+    });
 }

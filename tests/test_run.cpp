@@ -28,22 +28,6 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// Calls `body(run_options&)` once for each backend.
-template <class Body>
-void each_backend(Body body) {
-    for (const backend b : {backend::uring, backend::epoll}) {
-        INFO("on ", std::string(to_string(b)));
-        run_options options;
-        options.core.backend = b;
-        std::string why;
-        if (!choose_backend(options.core, &why)) {
-            MESSAGE("skipped: ", why);
-            continue;
-        }
-        body(options);
-    }
-}
-
 task<> wait_for_stop(std::error_code& end) {
     auto door = tcp_listener::bind("127.0.0.1:0").value();
     end = (co_await door.next()).error();
@@ -52,7 +36,7 @@ task<> wait_for_stop(std::error_code& end) {
 }  // namespace
 
 TEST_CASE("run() calls the body once on each core and returns 0") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         for (const unsigned cores : {1U, 2U, 3U}) {
             options.cores = cores;
             std::array<std::atomic<int>, 3> calls{};
@@ -67,7 +51,7 @@ TEST_CASE("run() calls the body once on each core and returns 0") {
 }
 
 TEST_CASE("a body that throws ends the program with 1, and the other cores with it") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.cores = 2;
         options.grace = 0ns;
         CHECK(run(options, []() -> task<> {
@@ -98,7 +82,7 @@ TEST_CASE("what a body threw is said once, and that a task threw it") {
 }
 
 TEST_CASE("with several cores port 0 picks one port for all") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.cores = 3;
         std::mutex mutex;
         std::multiset<std::string> names;
@@ -116,7 +100,7 @@ TEST_CASE("with several cores port 0 picks one port for all") {
 }
 
 TEST_CASE("one accepting core deals connections out in turn") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.cores = 3;
         options.accept = run_options::accept_mode::one_core;
         constexpr int connections = 30;
@@ -172,7 +156,7 @@ std::size_t open_files() {
 }  // namespace
 
 TEST_CASE("one accepting core takes no more than there is room for, and a full core stops no other") {
-    for (const unsigned accepting : {0U, 1U}) each_backend([&](run_options& options) {
+    for (const unsigned accepting : {0U, 1U}) flavours::each_backend([&](run_options& options) {
         INFO("core " << accepting << " accepts");
         options.cores = 2;
         options.accept = run_options::accept_mode::one_core;
@@ -256,7 +240,7 @@ TEST_CASE("what was listened on and closed can be listened on again, by all core
     for (const std::string& where : {free_address(), "unix:" + file}) {
         for (const auto accept :
              {run_options::accept_mode::each_core, run_options::accept_mode::one_core}) {
-            each_backend([&](run_options& options) {
+            flavours::each_backend([&](run_options& options) {
                 INFO(where);
                 options.cores = 2;
                 options.accept = accept;
@@ -296,7 +280,7 @@ TEST_CASE("what was listened on and closed can be listened on again, by all core
 }
 
 TEST_CASE("cores call each other, both ways at once") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.cores = 2;
         std::array<int, 2> sums{};
         CHECK(run(options, [&]() -> task<> {
@@ -316,7 +300,7 @@ TEST_CASE("cores call each other, both ways at once") {
 }
 
 TEST_CASE("cores that call each other again and again while both inboxes are full get through") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.cores = 2;
         options.core.inbox_capacity = 2;
         std::array<int, 2> calls{};
@@ -339,7 +323,7 @@ TEST_CASE("cores that call each other again and again while both inboxes are ful
 }
 
 TEST_CASE("stop() ends listeners and idle sessions, which answer what they had received") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.grace = 1h;
         std::error_code end;
         std::string answered;
@@ -368,7 +352,7 @@ TEST_CASE("stop() ends listeners and idle sessions, which answer what they had r
 }
 
 TEST_CASE("what does not end within the grace is cancelled; a second stop does not wait for it") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         for (const bool twice : {false, true}) {
             options.grace = twice ? nanoseconds(1h) : nanoseconds(0);
             std::error_code end;
@@ -383,7 +367,7 @@ TEST_CASE("what does not end within the grace is cancelled; a second stop does n
 }
 
 TEST_CASE("several cores that throw are one reason to stop, and skip no grace") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.cores = 3;
         options.grace = 1h;
         std::atomic<int> begun{0};
@@ -413,7 +397,7 @@ TEST_CASE("a virtual clock stands still while a call to another core is out") {
         bool is_virtual() const noexcept override { return true; }
         void skip_to(std::uint64_t next_ns) noexcept override { own.skip_to(next_ns); }
     } clocks;
-    each_backend([&](run_options& options) {
+    flavours::each_backend([&](run_options& options) {
         options.cores = 2;
         options.handle_signals = false;
         options.core.clock = &clocks;
@@ -461,7 +445,7 @@ TEST_CASE("pinning is over with the program, and is not the blocking calls'") {
 
 #ifndef NDEBUG  // the seam is not in release builds
 TEST_CASE("a stop that comes while the cores are being made is not lost") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.core.wait = {};
         static bool asked = false;
         asked = false;
@@ -483,7 +467,7 @@ TEST_CASE("a stop that comes while the cores are being made is not lost") {
 #endif
 
 TEST_CASE("SIGTERM stops the program, and a second one skips the grace") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         options.cores = 2;
         options.grace = 1h;
         std::array<std::error_code, 2> ends;
@@ -503,7 +487,7 @@ TEST_CASE("SIGTERM stops the program, and a second one skips the grace") {
 }
 
 TEST_CASE("stop() works from a thread of the user's own") {
-    each_backend([](run_options& options) {
+    flavours::each_backend([](run_options& options) {
         std::thread other;
         std::error_code end;
         CHECK(run(options, [&]() -> task<> {

@@ -2,9 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 
 #include "net_helpers.hpp"
+#include "splice_paths.hpp"
 
-#include <core/buffer_pool.hpp>
-#include <core/pipe_pool.hpp>
 #include <kernel/fault.hpp>
 #include <kernel/ring.hpp>
 
@@ -23,24 +22,10 @@ namespace {
 
 std::span<const std::byte> bytes_of(std::string_view text) { return std::as_bytes(std::span(text)); }
 
-template <class Body>
-void each_core(Body body) {
-    for (const splice_path path : {splice_path::readiness, splice_path::ring}) {
-        INFO("splice path ", static_cast<int>(path));
-        flavours::each(
-            [&](core& c) {
-                block_on(c, body(c));
-                CHECK(c.pipes().leased() == 0);
-                CHECK(c.buffers().leased() == 0);
-            },
-            [&](core_options& o) { o.pipes.path = path; });
-    }
-}
-
 }  // namespace
 
 TEST_CASE("bytes go from one socket through a pipe into another") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto in = co_await flavours::connected();
         auto out = co_await flavours::connected();
         const auto data = net::pattern(40'000);
@@ -69,7 +54,7 @@ TEST_CASE("bytes go from one socket through a pipe into another") {
 }
 
 TEST_CASE("who waits to splice holds no pipe; cancelling and time limits end the wait") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto both = co_await flavours::connected();
         for (int turns = -1; turns < 4; ++turns) {
             splice_pipe through;
@@ -133,7 +118,7 @@ TEST_CASE("spliced in the ring: no worker and no pipe waits, and the core calls 
 #endif
 
 TEST_CASE("a full socket makes the splice out of the pipe wait") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto in = co_await flavours::connected();
         auto out = co_await flavours::connected();
         CHECK((co_await in.client.send_all("for later")).has_value());
@@ -157,7 +142,7 @@ TEST_CASE("a full socket makes the splice out of the pipe wait") {
 }
 
 TEST_CASE("a pipe with bytes left in it is closed, not given to the next one") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto both = co_await flavours::connected();
         CHECK((co_await both.client.send_all("lost")).has_value());
         {
@@ -181,7 +166,7 @@ TEST_CASE("a pipe with bytes left in it is closed, not given to the next one") {
 }
 
 TEST_CASE("tee puts the same bytes into a second pipe") {
-    each_core([](core&) -> task<> {
+    each_splice_path([](core&) -> task<> {
         auto in = co_await flavours::connected();
         auto out = co_await flavours::connected();
         CHECK((co_await in.client.send_all("both get this")).has_value());
@@ -198,7 +183,7 @@ TEST_CASE("tee puts the same bytes into a second pipe") {
 }
 
 TEST_CASE("what chunks() has left comes first") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto both = co_await flavours::connected();
         CHECK((co_await both.client.send_all("one")).has_value());
         {
@@ -233,7 +218,7 @@ TEST_CASE("what chunks() has left comes first") {
 }
 
 TEST_CASE("an end that is told together with bytes does not come before them") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         if (c.ring() == nullptr) co_return;  // only the ring receives before it is asked
         auto both = co_await net::half_connected();
         CHECK(both.client.send("head"));
@@ -253,7 +238,7 @@ TEST_CASE("an end that is told together with bytes does not come before them") {
 }
 
 TEST_CASE("chunks of at most so many bytes") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto both = co_await flavours::connected();
         const auto data = net::pattern(10'000);
         CHECK((co_await both.client.send_all("unlimited")).has_value());
@@ -282,7 +267,7 @@ TEST_CASE("chunks of at most so many bytes") {
 }
 
 TEST_CASE("a splice into a dead connection is an error, and no SIGPIPE ends the program") {
-    each_core([](core&) -> task<> {
+    each_splice_path([](core&) -> task<> {
         auto in = co_await flavours::connected();
         auto out = co_await flavours::connected();
         out.server.abort();
@@ -296,7 +281,7 @@ TEST_CASE("a splice into a dead connection is an error, and no SIGPIPE ends the 
 }
 
 TEST_CASE("the ring's sockets receive and send as before when they have been spliced") {
-    each_core([](core&) -> task<> {
+    each_splice_path([](core&) -> task<> {
         auto both = co_await flavours::connected();
         splice_pipe through;
         CHECK((co_await both.server.splice_to(through).within(1ms)).error() == errc::timed_out);

@@ -5,8 +5,8 @@
 // a socket of somebody else's.
 
 #include "net_helpers.hpp"
+#include "splice_paths.hpp"
 
-#include <core/pipe_pool.hpp>
 #include <kernel/ring.hpp>
 
 #include <array>
@@ -17,19 +17,6 @@ using namespace ringlet;
 using namespace std::chrono_literals;
 
 namespace {
-
-template <class Body>
-void each_core(Body body) {
-    for (const splice_path path : {splice_path::readiness, splice_path::ring}) {
-        INFO("splice path ", static_cast<int>(path));
-        flavours::each(
-            [&](core& c) {
-                block_on(c, body(c));
-                CHECK(c.pipes().leased() == 0);
-            },
-            [&](core_options& o) { o.pipes.path = path; });
-    }
-}
 
 /// Two connected sockets, both blocking, of which the first is a stream.
 struct adopted_pair {
@@ -50,7 +37,7 @@ void fill(const tcp_stream& to) {
 }  // namespace
 
 TEST_CASE("after a stop the first splice from a silent peer ends at once") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto both = co_await flavours::connected();
         auto other = co_await flavours::connected();
         c.request_stop();
@@ -67,7 +54,7 @@ TEST_CASE("after a stop the first splice from a silent peer ends at once") {
 }
 
 TEST_CASE("after a stop the first splice into a full or dead socket ends at once, and without a signal") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto in = co_await flavours::connected();
         auto full = adopted();
         auto dead = co_await net::half_connected();
@@ -85,7 +72,7 @@ TEST_CASE("after a stop the first splice into a full or dead socket ends at once
 }
 
 TEST_CASE("a relay that splices passes an urgent mark, and loses nothing behind it") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto in = co_await net::half_connected();
         auto out = co_await flavours::connected();
         relay_options options;
@@ -115,7 +102,7 @@ TEST_CASE("a relay that splices passes an urgent mark, and loses nothing behind 
 }
 
 TEST_CASE("at an urgent mark a splice says so, once, and the core sleeps while the peer is silent") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto both = co_await net::half_connected();
         splice_pipe through;
         CHECK(both.client.send("abc"));
@@ -147,7 +134,7 @@ TEST_CASE("at an urgent mark a splice says so, once, and the core sleeps while t
 }
 
 TEST_CASE("to splice at most nothing is no end of the stream") {
-    each_core([](core& c) -> task<> {
+    each_splice_path([](core& c) -> task<> {
         auto both = co_await flavours::connected();
         splice_pipe through;
         CHECK((co_await both.server.splice_to(through, 0)).value_or(1) == 0);
@@ -163,7 +150,7 @@ TEST_CASE("to splice at most nothing is no end of the stream") {
 }
 
 TEST_CASE("a socket that was made blocking elsewhere does not hold the loop when it is spliced") {
-    each_core([](core&) -> task<> {
+    each_splice_path([](core&) -> task<> {
         auto in = adopted();
         auto out = adopted();
         splice_pipe through;

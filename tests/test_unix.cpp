@@ -49,6 +49,20 @@ bool send_with_descriptor(int to, char byte) {
     return ::sendmsg(to, &message, MSG_NOSIGNAL) == 1;
 }
 
+/// Sends a byte to each that comes, as long as the listener lives.
+task<> serve_a_byte(tcp_listener& door, std::atomic<unsigned>& served) {
+    while (auto peer = co_await door.next()) {
+        CHECK(co_await peer->send_all("x"));
+        ++served;
+    }
+}
+
+task<> get_a_byte(const address& from) {
+    auto peer = co_await tcp_stream::connect(from);
+    CHECK(peer.has_value());
+    if (peer) CHECK((co_await net::receive(*peer, 1)).size() == 1);
+}
+
 task<> exchange(tcp_listener& door, const address& where) {
     auto [connected, accepted] = co_await all_of(tcp_stream::connect(where), door.next());
     REQUIRE(connected.has_value());
@@ -183,91 +197,66 @@ TEST_CASE("a relay between a Unix-domain socket and TCP") {
 }
 
 TEST_CASE("all cores of a program listen on one Unix-domain socket") {
-    const folder here;
-    const std::string name = "unix:" + here.socket();
-    for (const auto accept :
-         {run_options::accept_mode::each_core, run_options::accept_mode::one_core}) {
-        std::atomic<unsigned> bound{0};
-        std::atomic<unsigned> served{0};
-        run_options options;
-        options.cores = 2;
-        options.accept = accept;
-        options.handle_signals = false;
-        const int code = run(options, [&]() -> task<> {
-            auto door = tcp_listener::bind(name).value();
-            ++bound;
-            const auto serve = [&]() -> task<> {
-                while (auto peer = co_await door.next()) {
-                    CHECK((co_await peer->send_all("x")).has_value());
-                    ++served;
-                }
-            };
-            const auto visit = [&]() -> task<> {
-                while (bound < 2)
-                    static_cast<void>(co_await sleep_for(std::chrono::milliseconds(1)));
-                for (int i = 0; i < 20; ++i) {
-                    auto peer = co_await tcp_stream::connect(door.local_name());
-                    CHECK(peer.has_value());
-                    CHECK((co_await net::receive(*peer, 1)).size() == 1);
-                }
-                stop();
-            };
-            co_await with_scope([&](scope& s) -> task<> {
-                s.start(serve());
-                if (core_index() == 0) s.start(visit());
-                co_return;
+    flavours::each_backend([](run_options& options) {
+        for (const auto accept :
+             {run_options::accept_mode::each_core, run_options::accept_mode::one_core}) {
+            const folder here;
+            const std::string name = "unix:" + here.socket();
+            std::atomic<unsigned> bound{0};
+            std::atomic<unsigned> served{0};
+            options.cores = 2;
+            options.accept = accept;
+            options.handle_signals = false;
+            const int code = run(options, [&]() -> task<> {
+                auto door = tcp_listener::bind(name).value();
+                ++bound;
+                const auto visit = [&]() -> task<> {
+                    while (bound < 2) co_await yield();
+                    for (int i = 0; i < 20; ++i) co_await get_a_byte(door.local_name());
+                    stop();
+                };
+                co_await with_scope([&](scope& s) -> task<> {
+                    s.start(serve_a_byte(door, served));
+                    if (core_index() == 0) s.start(visit());
+                    co_return;
+                });
             });
-        });
-        CHECK(code == 0);
-        CHECK(served == 20);
-        CHECK(!fs::exists(here.socket()));
-    }
+            CHECK(code == 0);
+            CHECK(served == 20);
+            CHECK(!fs::exists(here.socket()));
+        }
+    });
 }
 
 TEST_CASE("a core that closes its listener leaves the other cores theirs") {
-    for (const backend b : {backend::uring, backend::epoll}) {
+    flavours::each_backend([](run_options& options) {
         const folder here;
         const std::string name = "unix:" + here.socket();
-        run_options options;
         options.cores = 2;
-        options.core.backend = b;
         options.handle_signals = false;
-        if (!choose_backend(options.core)) {
-            MESSAGE("skipped: ", to_string(b));
-            continue;
-        }
-        INFO("on ", std::string(to_string(b)));
         std::atomic<unsigned> bound{0};  // core 0 first: it has the file
         std::atomic<unsigned> served{0};
         const int code = run(options, [&]() -> task<> {
             while (core_index() > bound) co_await yield();
             auto door = tcp_listener::bind(name).value();
             ++bound;
-            const auto serve = [&]() -> task<> {
-                while (auto peer = co_await door.next()) {
-                    CHECK((co_await peer->send_all("x")).has_value());
-                    ++served;
-                }
-            };
             const auto close_and_visit = [&]() -> task<> {
                 for (int i = 0; i < 5; ++i) co_await yield();
                 const address where = door.local_name();
                 door.close();
                 for (int i = 0; i < 5; ++i) co_await yield();
-                auto peer = co_await tcp_stream::connect(where);
-                CHECK(peer.has_value());
-                if (peer) CHECK((co_await net::receive(*peer, 1)).size() == 1);
+                co_await get_a_byte(where);
                 stop();
             };
             co_await with_scope([&](scope& s) -> task<> {
-                s.start(serve());
+                s.start(serve_a_byte(door, served));
                 if (core_index() == 1) s.start(close_and_visit());
                 co_return;
             });
         });
         CHECK(code == 0);
         CHECK(served == 1);
-    }
+    });
 }
 
 TEST_CASE("what follows a byte that a descriptor was sent along with is received as well") {
