@@ -7,6 +7,7 @@
 
 #include "common/options.hpp"
 #include "common/server.hpp"
+#include "common/tell.hpp"
 #include "http_head.hpp"
 #include "warm_pieces.hpp"
 
@@ -52,6 +53,7 @@ struct site {
     const settings& set;
     ringlet::file root;
     warm_pieces warm;
+    samples::seldom told_of_shortage;
 };
 
 /// What has been received and not yet been dealt with: the chunk it came in, or a copy where it
@@ -274,6 +276,10 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     how.beneath = true;
     auto opened = co_await from.root.open_at(wanted.path, how).within(idle);
     int status = opened ? 200 : status_of(opened.error());
+    if (status >= 500 && from.told_of_shortage.is_due(ringlet::now()))
+        samples::tell(fmt::format("file_server: opening a file: {}; `doctor` shows the limits of "
+                                  "this machine\n",
+                                  opened.error().message()));
     ringlet::file_status file;
     if (opened) {
         const auto known = opened->try_stat();
@@ -339,7 +345,7 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     folder.folder = true;
     auto root = co_await ringlet::file::open(set.root, folder);
     if (!root) throw std::system_error(root.error(), "--root " + set.root);
-    site here{set, std::move(*root), {}};
+    site here{set, std::move(*root), {}, {}};
     ringlet::semaphore room(samples::share_of(set.max_connections));
     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
         // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts

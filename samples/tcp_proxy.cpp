@@ -143,7 +143,8 @@ settings read_command_line(int argc, char** argv) {
                                "shows what it has done.");
     line.address("listen", set.listen,
                  "where to listen (default 127.0.0.1:7001); port 0 picks one");
-    line.addresses("upstream", set.servers, "a server, HOST:PORT or unix:/PATH; may be repeated");
+    line.addresses("upstream", set.servers,
+                   "a server, HOST:PORT or unix:/PATH; at least one, may be repeated");
     line.choice("balance", {"round-robin", "least"}, balance,
                 "servers in turn (default), or the one with the fewest connections");
     line.seconds("connect-timeout", set.upstreams.connect_timeout, 0.001, 1e6,
@@ -169,7 +170,9 @@ settings read_command_line(int argc, char** argv) {
     line.seconds("grace", set.run.grace, 0, 1e6,
                  "time for sessions to finish at a stop (default 5)");
     line.parse(argc, argv);
-    if (set.servers.empty()) line.refuse("--upstream is missing: where are connections to go?");
+    if (set.servers.empty())
+        line.refuse("--upstream is missing: give the server that connections shall go to, as in "
+                    "`--upstream 127.0.0.1:7000`");
     for (const ringlet::address& server : set.servers)
         if (!server.is_unix() && server.port() == 0)
             line.refuse(fmt::format("--upstream `{}`: the port is 0; give the server's",

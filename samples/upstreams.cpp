@@ -3,8 +3,6 @@
 
 #include "upstreams.hpp"
 
-#include "common/tell.hpp"
-
 #include <fmt/format.h>
 
 #include <chrono>
@@ -75,6 +73,14 @@ void upstreams::tell_ejected(upstream& u, const std::error_code& error) {
                      error.message()));
 }
 
+void upstreams::lacked(upstream& u, const std::error_code& error) {
+    ++u.shortages;
+    if (!told_of_shortage_.is_due(ringlet::now())) return;
+    tell(fmt::format("tcp_proxy: no connection to upstream {}: {}. It is this machine that lacks it: "
+                     "`doctor` shows its limits\n",
+                     u.where.to_string(), error.message()));
+}
+
 ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
     std::vector<bool> tried(all_.size());
     std::error_code last;
@@ -95,7 +101,7 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         }
         last = stream.error();
         const bool shortage = is_shortage(last);
-        if (shortage) ++u->shortages;
+        if (shortage) lacked(*u, last);
         if (shortage || last == ringlet::errc::cancelled) {
             u->back_at = back_at;  // if it was a probe it was none
         } else {

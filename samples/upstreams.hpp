@@ -2,6 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include "common/tell.hpp"
+
 #include <ringlet/ringlet.hpp>
 
 #include <cstddef>
@@ -31,7 +33,7 @@ struct upstream {
 
 /// Which server is next, and which ones are left alone because connecting to them keeps failing.
 /// That one is left alone, and that it is back, is a line on stderr each, at most once per
-/// `eject_for`.
+/// `eject_for`; what this machine lacks is one at most once a second.
 class upstreams {
 public:
     enum class balance : std::uint8_t { round_robin, least_connections };
@@ -77,10 +79,12 @@ private:
     void succeeded(upstream& u);
     void failed(upstream& u, const std::error_code& error);
     void tell_ejected(upstream& u, const std::error_code& error);
+    void lacked(upstream& u, const std::error_code& error);
 
     options options_;
     std::vector<upstream> all_;
     std::size_t turn_ = 0;
+    seldom told_of_shortage_;
 };
 
 }  // namespace samples

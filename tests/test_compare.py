@@ -384,6 +384,18 @@ def test_killed(scratch):
     expect(code == -signal.SIGKILL, f"exit {code}")
 
 
+def test_killed_later(scratch):
+    file = scratch / "killed.json"
+    child = start("--only", "echo/*", "--servers", "ringlet epoll,C epoll", *TINY, "--json", file,
+                  stdout=subprocess.DEVNULL, env={**os.environ, "TMPDIR": str(scratch)})
+    wait_until(lambda: file.exists() and file.stat().st_size > 0, "the first cell in the file")
+    child.kill()
+    child.wait(timeout=LIMIT)
+    report = json.loads(file.read_text())
+    expect(report["interrupted"] is True and report["cells"][0]["rows"][0]["runs"],
+           lambda: f"{report}")
+
+
 def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
                     servers="C epoll,ringlet epoll", cell="echo/1x64", more=(), status=0) -> str:
     """The same programs, with a liar in the place of one by hand: why it failed."""

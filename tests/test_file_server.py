@@ -614,6 +614,8 @@ def out_of_descriptors(backend):
                 except (TimeoutError, socket.timeout):
                     break  # not accepted: there is no descriptor for it
             expect(statuses <= {200, 503}, f"{statuses}")
+            told = "opening a file: Too many open files; `doctor`" in s.stderr()
+            expect(told == (503 in statuses), f"{statuses}: {s.stderr()}")
         finally:
             for peer in peers:
                 peer.close()

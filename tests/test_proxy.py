@@ -599,6 +599,8 @@ def shortages(backend):
                     expect(ask(p) == b"", "an answer without a descriptor")
             words = ("failures", "ejections", "ejected", "shortages")
             expect(told(p, *words) == [(0, 0, 0, 3)] * 2, f"{told(p, *words)}")
+            said = p.stderr().count("Too many open files. It is this machine that lacks it")
+            expect(1 <= said < 6, f"told {said} times of 6 shortages: {p.stderr()}")
             expect({ask(p), ask(p)} == {b"one", b"two"}, "not served by both")
             p.stop()
     with upstream(sends(b"alive")) as u:

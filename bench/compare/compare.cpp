@@ -169,6 +169,7 @@ public:
             bar_.show_cell(w.name);
             all_.cells.push_back(cell_of(w, servers));
             run_cell(w, servers, all_.cells.back());
+            keep();
             bar_.clear();
             bench::say(stdout, cell_text(all_.cells.back()) + "\n");
             std::fflush(stdout);
@@ -182,6 +183,16 @@ private:
         cell c{w.name, traffic_of(w), w.connections, w.active, w.size, w.pipeline, w.rate, {}};
         for (const server* s : servers) c.rows.push_back({s->name, s->backend, s->kind, {}, {}});
         return c;
+    }
+
+    /// A machine that goes down in the last cell of many does not take the others along.
+    void keep() {
+        if (set_.json.empty()) return;
+        all_.interrupted = true;
+        try {
+            write_json(all_, set_.json);
+        } catch (const bench::file_error&) {}  // told at the end, where it is written again
+        all_.interrupted = false;
     }
 
     /// A B C, B C A, C A B: whoever is first in a round is not always the same.

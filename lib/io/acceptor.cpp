@@ -6,6 +6,7 @@
 #include <core/direct.hpp>
 #include <io/socket.hpp>
 #include <io/start.hpp>
+#include <kernel/probe.hpp>
 #include <kernel/sys.hpp>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <string_view>
 
 namespace ringlet {
 
@@ -402,12 +404,12 @@ void acceptor::absorb(int error) noexcept {
         options_.on_absorbed(answer::to_error(error));
         return;
     }
-    const char* remedy =
-        error == -EMFILE ? "; raise the hard limit of open files: `ulimit -Hn` as root, LimitNOFILE= "
-                           "(systemd), --ulimit nofile= (docker)"
-                         : "";
-    std::fprintf(stderr, "ringlet: accept on %s: %s; new connections wait in the backlog%s\n",
-                 local_.to_string().c_str(), std::strerror(-error), remedy);
+    const std::string_view remedy = error == -EMFILE   ? kernel::raise_open_files
+                                    : error == -ENFILE ? kernel::raise_all_open_files
+                                                       : std::string_view();
+    std::fprintf(stderr, "ringlet: accept on %s: %s; new connections wait in the backlog%s%.*s\n",
+                 local_.to_string().c_str(), std::strerror(-error), remedy.empty() ? "" : "; ",
+                 static_cast<int>(remedy.size()), remedy.data());
 }
 
 void acceptor::pause::over(timer& t) noexcept {

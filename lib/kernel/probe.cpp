@@ -41,7 +41,11 @@ std::string refused_by_policy(std::string_view name) {
             "allow io_uring_setup, io_uring_enter and io_uring_register in the container's profile",
             name);
     }
-    return fmt::format("io_uring: {}: a security policy (LSM) of this system refuses it", name);
+    return fmt::format(
+        "io_uring: {}: a security policy (LSM) of this system refuses it; `ausearch -m avc` "
+        "(SELinux) or `journalctl -k --grep apparmor` names it: allow io_uring there, or stay on "
+        "epoll (RINGLET_BACKEND=epoll)",
+        name);
 }
 
 }  // namespace
@@ -63,8 +67,9 @@ std::string explain_refusal(int error, unsigned sq_entries, unsigned cq_entries)
             const auto locked = sys::get_limit(sys::limit_kind::locked_memory);
             return fmt::format(
                 "io_uring: ENOMEM: no locked memory left for a ring of {} + {} entries (about {} "
-                "KiB each; the limit counts all rings of this user, now {} KiB); raise it with "
-                "`ulimit -l unlimited` or LimitMEMLOCK=, or set core_options::ring_entries lower",
+                "KiB), nor for smaller ones; the limit counts all rings of this user, now {} KiB: "
+                "raise it with `ulimit -l unlimited` as root or LimitMEMLOCK=infinity (systemd), or "
+                "use fewer cores",
                 sq_entries, cq_entries, (sq_entries * 68 + cq_entries * 16) / 1024,
                 locked.soft / 1024);
         }
@@ -73,9 +78,12 @@ std::string explain_refusal(int error, unsigned sq_entries, unsigned cq_entries)
                 "io_uring: EMFILE: all {} descriptors of the process are in use; {}",
                 sys::get_limit(sys::limit_kind::open_files).soft, raise_open_files);
         case ENFILE:
-            return "io_uring: ENFILE: the system's file table is full; raise the sysctl fs.file-max";
+            return fmt::format("io_uring: ENFILE: the system's file table is full; {}",
+                               raise_all_open_files);
         default:
-            return fmt::format("io_uring: {}: the kernel refuses a ring", std::strerror(error));
+            return fmt::format(
+                "io_uring: {}: the kernel refuses a ring; RINGLET_BACKEND=epoll goes without",
+                std::strerror(error));
     }
 }
 

@@ -13,8 +13,12 @@ namespace ringlet::kernel {
 
 /// What to do when a process has no descriptor left; run() has raised the soft limit already.
 inline constexpr std::string_view raise_open_files =
-    "raise the hard limit of open files: `ulimit -Hn` as root, LimitNOFILE= (systemd), "
+    "raise the hard limit of open files: `ulimit -Hn 1048576` as root before the start, "
+    "`prlimit --pid PID --nofile=1048576:1048576` while it runs, LimitNOFILE= (systemd), "
     "--ulimit nofile= (docker)";
+
+/// And when the whole system has none.
+inline constexpr std::string_view raise_all_open_files = "raise the sysctl fs.file-max";
 
 /// Text of the kernel's release, `6.18.44`: `uname -r`.
 [[nodiscard]] std::string kernel_release();

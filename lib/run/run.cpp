@@ -230,7 +230,8 @@ int detail::run_on_cores(const run_options& options, const std::function<task<vo
             threads.emplace_back(run_core, std::ref(all), i, std::cref(body));
         } catch (const std::exception& e) {
             // The threads that do run wait at the latch for all: stand in for the missing ones.
-            std::fprintf(stderr, "ringlet: thread for core %u: %s; lower --cores or raise `ulimit -u`\n",
+            std::fprintf(stderr, "ringlet: thread for core %u: %s; lower run_options::cores "
+                                 "(--cores) or raise `ulimit -u`\n",
                          i, e.what());
             all.unusable = true;
             all.made.count_down(static_cast<std::ptrdiff_t>(count - i));

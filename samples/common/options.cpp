@@ -206,7 +206,13 @@ void command_line::refuse(std::string_view problem) const {
 void command_line::print_help() const {
     fmt::print("usage: {} [OPTIONS]\n{}\n\n", program_, summary_);
     const auto line = [](std::string_view name, std::string_view value, std::string_view help) {
-        fmt::print("  {:<26} {}\n", fmt::format("--{} {}", name, value), help);
+        const std::string left = fmt::format("--{} {}", name, value);
+        if (left.size() > 26) {
+            fmt::print("  {}\n", left);  // on a line of its own
+            fmt::print("  {:<26} {}\n", "", help);
+        } else {
+            fmt::print("  {:<26} {}\n", left, help);
+        }
     };
     for (const option& o : options_) line(o.name, o.value, o.help);
     line("help", "", "this text");

@@ -21,7 +21,8 @@ namespace samples {
 inline constexpr int exit_bad_input = 2;
 /// What to do when a process has no descriptor left; run() has raised the soft limit already.
 inline constexpr std::string_view raise_open_files =
-    "raise the hard limit of open files: `ulimit -Hn` as root, LimitNOFILE= (systemd), "
+    "raise the hard limit of open files: `ulimit -Hn 1048576` as root before the start, "
+    "`prlimit --pid PID --nofile=1048576:1048576` while it runs, LimitNOFILE= (systemd), "
     "--ulimit nofile= (docker)";
 
 class command_line {

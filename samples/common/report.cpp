@@ -19,8 +19,12 @@ void report::add_this_core() noexcept {
     sum_.splices += mine.splices;
     sum_.spliced_bytes += mine.spliced_bytes;
     sum_.starvations += mine.starvations;
+    sum_.pauses += mine.pauses;
     sum_.accept_backoffs += mine.accept_backoffs;
     sum_.overflows += mine.overflows;
+    sum_.zero_copies += mine.zero_copies;
+    sum_.zero_copies_copied += mine.zero_copies_copied;
+    sum_.fixed_transfers += mine.fixed_transfers;
     sum_.pipes_open += mine.pipes_open;
     sum_.pipe_shortages += mine.pipe_shortages;
     sum_.buffers_leased += mine.buffers_leased;
@@ -28,11 +32,13 @@ void report::add_this_core() noexcept {
 
 std::string report::text() const {
     return fmt::format("  turns={} enters={} resumes={} splices={} spliced_bytes={}\n"
-                       "  starvations={} accept_backoffs={} overflows={}\n"
+                       "  starvations={} pauses={} accept_backoffs={} overflows={}\n"
+                       "  zero_copies={} zero_copies_copied={} fixed_transfers={}\n"
                        "  pipes={} pipe_shortages={} buffers={}\n",
                        sum_.turns, sum_.enters, sum_.resumes, sum_.splices, sum_.spliced_bytes,
-                       sum_.starvations, sum_.accept_backoffs, sum_.overflows, sum_.pipes_open,
-                       sum_.pipe_shortages, sum_.buffers_leased);
+                       sum_.starvations, sum_.pauses, sum_.accept_backoffs, sum_.overflows,
+                       sum_.zero_copies, sum_.zero_copies_copied, sum_.fixed_transfers,
+                       sum_.pipes_open, sum_.pipe_shortages, sum_.buffers_leased);
 }
 
 ringlet::task<> report_when_asked(std::string_view program, const make_report& make) {

@@ -69,7 +69,8 @@ struct registered_memory {
 };
 
 /// One loop: it owns one thread's time and decides what runs next, when to sleep and who may wake
-/// it. Made, run and destroyed on the same thread; only post() and wake() may be called from others.
+/// it. Made, run and destroyed on the same thread; post(),
+/// make_ready_from_anywhere() and wake() alone may be called from others.
 class core {
 public:
     /// Errors: the kernel's, with the cause and the remedy in *why when given.

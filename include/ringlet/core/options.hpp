@@ -37,16 +37,18 @@ enum class receive_path : std::uint8_t {
 /// The buffers of a core that chunks() gives out. All sizes in bytes, rounded up to pages; memory is
 /// used only as far as it is touched.
 struct buffer_options {
+    /// Of each; 64 bytes to 16 MiB.
     std::uint32_t size = 64 * 1024;
     /// Buffers the ring may pick from at a time; rounded down to a power of two. Small, so that they
-    /// stay in the cache. Locked memory: 16 bytes each.
+    /// stay in the cache; at most half of `limit`. Locked memory: 16 bytes each.
     std::uint32_t window = 64;
     /// Buffers in all, 2 to 32768. When all are in use, streams wait until one is given back.
     std::uint32_t limit = 4096;
-    /// For streams that move much at a time.
+    /// For streams that move much at a time: the size of each, at least `size` and at most 256 MiB, and
+    /// how many, beside `limit` and at most 16384; 0: none.
     std::uint32_t large_size = 256 * 1024;
     std::uint32_t large_limit = 32;
-    /// Buffers one stream may have received unasked before it is paused; while more than a quarter
+    /// Buffers one stream may have received unasked before it is paused, at least 1; while more than a quarter
     /// of `limit` are in use, one (io_uring; before Linux 6.17 the kernel may give it as many as
     /// `window` more before it can be stopped).
     std::uint32_t hold = 4;
@@ -100,11 +102,15 @@ struct core_options {
     ring_flavour flavour = ring_flavour::best;
     /// Submission entries, 4 to 32768, a power of two or rounded up to one. A full queue is
     /// submitted early; nothing is lost. Locked memory: 68 bytes an entry, and 16 a completion
-    /// entry (with 16 of those: 324).
+    /// entry (with 16 of those: 324). Where that is not to be had both queues are halved until they
+    /// fit, down to 16 entries here: core::describe() tells what was had (sq=, cq=).
     unsigned ring_entries = 256;
-    /// Completion entries; 0 means 16 times ring_entries, at least 4096.
+    /// Completion entries, rounded up to a power of two, at least the submission entries and at most
+    /// 65536; 0 means 16 times ring_entries, at least 4096.
     unsigned completion_entries = 0;
-    /// io-wq threads a ring may start: bounded (files) and unbounded (everything else).
+    /// io-wq threads a ring may start on each NUMA node: bounded (files) and unbounded (everything
+    /// else). 0: the kernel's own bound, which is high. Where a filter refuses io_uring_register it is
+    /// that one too; core::describe() then lacks `capped-workers`.
     unsigned bounded_workers = 2;
     unsigned unbounded_workers = 4;
     /// Slots of a file table of the ring's own, into which connections are accepted and opened
@@ -124,7 +130,9 @@ struct core_options {
     buffer_options buffers = {};
     pipe_options pipes = {};
     blocking_options blocking = {};
-    /// Null: CLOCK_MONOTONIC. Not owned; outlives the core.
+    /// Null: CLOCK_MONOTONIC. Not owned; outlives the core. run() gives the same one to all its
+    /// cores, each on its own thread: with several it must be safe for that, which manual_clock is
+    /// not.
     clock_source* clock = nullptr;
 };
 

@@ -25,7 +25,8 @@ public:
 /// Time that stands still until the loop has nothing else to do, then jumps to the next timer:
 /// a test of a one-hour time-out takes microseconds and always takes the same path.
 /// While I/O is in flight the loop first gives the kernel 20 ms of real time to answer; while a
-/// blocking call or a call to another core is out, the clock stands still.
+/// blocking call or a call to another core is out, the clock stands still. Of one core: not safe for
+/// several threads.
 class manual_clock final : public clock_source {
 public:
     [[nodiscard]] std::uint64_t now_ns() noexcept override { return now_; }

@@ -16,11 +16,11 @@
 
 namespace ringlet {
 
-/// An open file or folder, of the core it was opened on. Any number of operations may go on at
-/// once, each at an offset of its own; the file outlives them. Nothing here blocks the loop:
-/// io_uring has workers in the kernel for what must wait for a disk, and without it what is in the
-/// page cache is read at once and the rest done by the threads of the blocking pool (see
-/// blocking()).
+/// An open file or folder, of the core it was opened on. Many operations may go on at once (65535;
+/// one more is a misuse that aborts), each at an offset of its own; the file outlives them. Nothing
+/// here blocks the loop: io_uring has workers in the kernel for what must wait for a disk; fetch()
+/// and resize(), and without a ring all that is not in the page cache, are done by the threads of
+/// the blocking pool (see blocking(): errc::pool_full).
 ///
 /// What a cancelled operation had done all the same is given, not lost. One that a worker has begun
 /// is waited for; `within()` and cancelling end only what waits for its turn.

@@ -41,10 +41,11 @@ public:
         if (read_ >= 0) give_back();
     }
 
-    /// Takes bytes out by copying them: their number.
+    /// Takes bytes out by copying them: their number. Of an empty pipe a misuse that aborts.
     [[nodiscard]] result<std::size_t> try_read(std::span<std::byte> room) noexcept;
     /// Puts the first `most` bytes of this pipe into `copy` as well, which must be empty, and without
-    /// copying them (tee(2)): their number. `copy` may hold fewer.
+    /// copying them (tee(2)): their number. `copy` may hold fewer. Of an empty pipe, or into one that is
+    /// not, a misuse that aborts.
     /// Errors: too_many_files_open when the core has no pipe for it.
     [[nodiscard]] result<std::size_t> try_tee(splice_pipe& copy, std::size_t most) const noexcept;
 

@@ -30,7 +30,8 @@ struct listen_options {
     /// TCP_DEFER_ACCEPT: accept only once data has come, at most this long; 0: off.
     std::chrono::seconds defer_accept{0};
     /// While the loop has not begun: how long to try again while the address is in use, since a
-    /// ring that was killed holds its port for some ms (once 200 ms were seen).
+    /// ring that was killed holds its port for some ms (once 200 ms were seen). 0: not at all; nor for
+    /// Unix-domain addresses.
     nanoseconds retry = std::chrono::seconds(1);
     /// Connections accepted by the kernel for us and not yet taken by next(); beyond it accepting
     /// pauses and the rest waits in the backlog. With io_uring a burst may bring as many more as
