@@ -100,6 +100,13 @@ TEST_CASE("value() of an error throws it as a system_error") {
     CHECK_NOTHROW(result<void>().value());
 }
 
+/// Its copy, and so its move, may throw: then an assignment would leave neither value.
+struct may_throw {
+    may_throw(const may_throw&) noexcept(false) {}
+};
+static_assert(!std::is_assignable_v<result<may_throw>&, result<may_throw>>);
+static_assert(std::is_assignable_v<result<std::string>&, result<std::string>>);
+
 TEST_CASE("a result owns its value through moves, copies and assignments in every combination") {
     int alive = 0;
     {

@@ -4,6 +4,8 @@
 #include "aborts.hpp"
 #include "flavours.hpp"
 
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -473,5 +475,62 @@ TEST_CASE("what a shielded task throws is thrown") {
     flavours::each_virtual([](core&, manual_clock&) -> task<> {
         const std::string said = co_await what_it_throws(shield(throws(1s, "cleanup")));
         CHECK(said == "cleanup");
+    });
+}
+
+TEST_CASE("a limit of for ever, in whatever unit, is no limit of nothing") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        using std::chrono::hours;
+        result<void> slept, waited;
+        result<std::size_t> received = std::size_t{0};
+        auto both = co_await flavours::connected();
+        std::array<std::byte, 8> room{};
+        const auto sleep = [&]() -> task<> { slept = co_await sleep_for(hours::max()); };
+        const auto receive = [&]() -> task<> {
+            received = co_await both.server.recv(room).within(hours::max());
+        };
+        const auto wait = [&]() -> task<> {
+            auto longest = []() -> task<> { std::ignore = co_await sleep_for(hours(24 * 365)); };
+            waited = co_await with_deadline(std::chrono::minutes::max(), longest());
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(sleep());
+            s.start(receive());
+            s.start(wait());
+            std::ignore = co_await sleep_for(1s);
+            s.cancel();
+        });
+        CHECK(slept.error() == errc::cancelled);
+        CHECK(received.error() == errc::cancelled);
+        CHECK(waited.has_value());
+    });
+}
+
+TEST_CASE("sleep_until means its point in time, however late it is awaited") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        const time_point when = now() + 2s;
+        auto nap = sleep_until(when);
+        std::ignore = co_await sleep_for(1s);
+        CHECK(co_await std::move(nap));
+        CHECK(now() >= when);
+        CHECK(now() < when + 1ms);
+    });
+}
+
+TEST_CASE("a deadline that passes when the task has been cancelled changes nothing") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        result<void> got, ended;
+        const auto clean_up = []() -> task<> { std::ignore = co_await sleep_for(20s); };
+        const auto work = [&]() -> task<result<void>> {
+            const auto slept = co_await sleep_for(1h);
+            co_await shield(clean_up());
+            co_return slept;
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start([&]() -> task<> { got = co_await with_deadline(10s, work()); });
+            std::ignore = co_await sleep_for(1s);
+            s.cancel();
+        });
+        CHECK(got.error() == errc::cancelled);
     });
 }

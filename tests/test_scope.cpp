@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 using namespace ringlet;
@@ -321,6 +322,50 @@ TEST_CASE("a scope holds a hundred thousand children and loses none") {
             co_return;
         });
         CHECK(ended == 100'000);
+    });
+}
+
+TEST_CASE("the body's own variables go before its children have run") {
+    flavours::each_task([](core&) -> task<> {
+        struct farewell {
+            std::string& order;
+            ~farewell() { order += 'b'; }
+        };
+        std::string order;
+        co_await with_scope([&](scope& s) -> task<> {
+            const farewell local{order};
+            s.start([&]() -> task<> {
+                order += 'c';
+                co_return;
+            });
+            co_return;
+        });
+        CHECK(order == "bc");
+    });
+}
+
+TEST_CASE("what a child's arguments start when they go is waited for as well") {
+    struct last_words {
+        last_words(scope& s, int& said) : in(&s), count(&said) {}
+        last_words(last_words&& other) noexcept
+            : in(std::exchange(other.in, nullptr)), count(other.count) {}
+        ~last_words() {
+            if (in == nullptr) return;
+            in->start([](int& said) -> task<> {
+                co_await yield();
+                ++said;
+            }(*count));
+        }
+        scope* in;
+        int* count;
+    };
+    flavours::each_task([](core&) -> task<> {
+        int said = 0;
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start([](last_words) -> task<> { co_return; }(last_words(s, said)));
+            co_return;
+        });
+        CHECK(said == 1);
     });
 }
 

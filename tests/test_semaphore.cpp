@@ -5,6 +5,7 @@
 #include "flavours.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -218,6 +219,66 @@ TEST_CASE("a semaphore survives a random crowd with cancels and keeps count") {
         CHECK(w.inside == 0);
         CHECK(w.gate.available() == 4);
     });
+}
+
+TEST_CASE("a wait for a permit that was refused may be tried again, and keeps none") {
+    flavours::each_task([](core& c) -> task<> {
+        semaphore gate(1);
+        auto held = co_await gate.acquire();
+        c.request_stop();
+        auto want = gate.acquire().or_stop();
+        const auto first = co_await want;
+        CHECK(first.error() == errc::stopping);
+        held->give_back();
+        {
+            const auto second = co_await want;
+            CHECK(second.has_value());
+            CHECK(gate.available() == 0);
+        }
+        CHECK(gate.available() == 1);
+    });
+}
+
+TEST_CASE("who takes permits that are free lets the others have their turn") {
+    flavours::each_task([](core&) -> task<> {
+        semaphore gate(1);
+        bool ran = false;
+        int rounds = 0;
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start([&]() -> task<> {
+                while (!ran && rounds < 100'000) {
+                    const auto permit = co_await gate.acquire();
+                    rounds += permit ? 1 : 100'000;
+                }
+            });
+            s.start([&]() -> task<> {
+                ran = true;
+                co_return;
+            });
+            co_return;
+        });
+        CHECK(rounds < 100'000);
+        CHECK(gate.available() == 1);
+    });
+}
+
+TEST_CASE("a semaphore that ends before a permit has reached its task is a misuse that aborts") {
+    const std::string said = abort_message([] {
+        core_options options;
+        options.backend = backend::epoll;
+        auto c = core::make(options).value();
+        auto early = std::make_unique<semaphore>(1);
+        block_on(*c, [](std::unique_ptr<semaphore>& gate) -> task<> {
+            co_await with_scope([&](scope& s) -> task<> {
+                auto held = co_await gate->acquire();
+                s.start([&]() -> task<> { std::ignore = co_await gate->acquire(); });
+                co_await yield();
+                held->give_back();
+                gate.reset();
+            });
+        }(early));
+    });
+    CHECK_MESSAGE(says(said, "a semaphore ended while tasks waited for it"), said);
 }
 
 TEST_CASE("a semaphore that ends while tasks wait for it is a misuse that aborts") {

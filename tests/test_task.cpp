@@ -266,3 +266,27 @@ TEST_CASE("a connection carries bytes both ways") {
         CHECK(*back == 5);
     });
 }
+
+TEST_CASE("a loop that is run from within one of its tasks is a misuse that aborts") {
+    const std::string said = abort_message([] {
+        core_options options;
+        options.backend = backend::epoll;
+        auto c = core::make(options).value();
+        block_on(*c, [](core& here) -> task<> {
+            block_on(here, []() -> task<> { co_return; }());
+            co_return;
+        }(*c));
+    });
+    CHECK_MESSAGE(says(said, "run from within one of its tasks: co_await instead"), said);
+}
+
+TEST_CASE("a root task that is left while it runs is a misuse that aborts") {
+    const std::string said = abort_message([] {
+        core_options options;
+        options.backend = backend::epoll;
+        auto c = core::make(options).value();
+        root_task root;
+        root.start(*c, []() -> task<> { co_await yield(); }());
+    });
+    CHECK_MESSAGE(says(said, "a root task was left while it ran"), said);
+}

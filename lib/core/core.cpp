@@ -331,7 +331,10 @@ void core::request_stop() noexcept {
 }
 
 void core::run_until(const bool& done) {
+    RINGLET_CHECK(!running_, "a core's loop was run from within one of its tasks: co_await instead");
+    running_ = true;
     while (!done) turn(done);
+    running_ = false;
 }
 
 void core::turn(const bool& done) {

@@ -10,6 +10,8 @@ namespace ringlet::detail {
 const completion_kind blocking_wait::kind_{.cancel = cancel};
 
 bool blocking_wait::start(cancel_scope& context) noexcept {
+    ending = 0;  // nothing of a wait before is left
+    answer = 0;
     if (context.cancelled()) {
         answer = context.refusal();
         return answered_at_once(*this, waiter);

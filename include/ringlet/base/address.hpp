@@ -53,8 +53,8 @@ public:
     /// AF_INET, AF_INET6 or AF_UNIX.
     [[nodiscard]] int family() const noexcept;
 
-    /// `127.0.0.1:7000`, `[::1]:7000` or `unix:/run/x.sock`; parse(to_string()) gives the same
-    /// address back.
+    /// `127.0.0.1:7000`, `[::1]:7000` or `unix:/run/x.sock`; of what parse() has
+    /// made, parse(to_string()) gives the same address back.
     [[nodiscard]] std::string to_string() const;
 
     friend bool operator==(const address& a, const address& b) noexcept;

@@ -60,7 +60,10 @@ public:
             std::construct_at(std::addressof(error_), other.error_);
         }
     }
-    result& operator=(result other) noexcept(std::is_nothrow_move_constructible_v<T>) {
+    /// Not for a value whose move may throw: there would be neither the old nor the new one.
+    result& operator=(result other) noexcept
+        requires std::is_nothrow_move_constructible_v<T>
+    {
         if (this != &other) {
             std::destroy_at(this);
             std::construct_at(this, std::move(other));

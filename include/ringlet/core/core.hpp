@@ -277,6 +277,7 @@ private:
     std::coroutine_handle<> ended_;
     unsigned inline_left_ = 0;
     bool stop_requested_ = false;
+    bool running_ = false;
     bool direct_ = false;
     bool sigpipe_held_ = false;
     bool sigpipe_to_release_ = false;

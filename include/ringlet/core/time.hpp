@@ -4,12 +4,28 @@
 
 #include <chrono>
 #include <cstdint>
+#include <type_traits>
 
 namespace ringlet {
 
 /// Points in time and durations are std::chrono's; the loop counts CLOCK_MONOTONIC nanoseconds.
 using nanoseconds = std::chrono::nanoseconds;
 using time_point = std::chrono::time_point<std::chrono::steady_clock, nanoseconds>;
+
+namespace detail {
+/// What converts to nanoseconds by itself: seconds, minutes, hours.
+template <class D>
+concept coarser_duration = std::is_convertible_v<D, nanoseconds> && !std::is_same_v<D, nanoseconds>;
+
+/// A time limit in nanoseconds. hours::max() means for ever; multiplied out it would overflow.
+template <class Rep, class Period>
+[[nodiscard]] constexpr nanoseconds saturated(std::chrono::duration<Rep, Period> limit) noexcept {
+    using wide = std::chrono::duration<std::int64_t, Period>;
+    if (limit <= limit.zero()) return nanoseconds::zero();
+    if (limit > std::chrono::duration_cast<wide>(nanoseconds::max())) return nanoseconds::max();
+    return limit;
+}
+}  // namespace detail
 
 /// Where a loop reads the time. The default is CLOCK_MONOTONIC; tests put a manual_clock here.
 class clock_source {

@@ -2,6 +2,7 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include <ringlet/base/check.hpp>
 #include <ringlet/coro/awaitable.hpp>
 #include <ringlet/coro/scope.hpp>
 
@@ -15,6 +16,9 @@ namespace ringlet {
 class root_task final : private task_owner {
 public:
     root_task() noexcept = default;
+    ~root_task() { RINGLET_CHECK(ended_, "a root task was left while it ran: finish() it"); }
+    root_task(const root_task&) = delete;
+    root_task& operator=(const root_task&) = delete;
 
     /// Lets `work` run as soon as the core's loop turns.
     void start(core& c, task<void> work) noexcept {
@@ -43,7 +47,8 @@ private:
     bool ended_ = true;
 };
 
-/// Runs a task on a core made by hand (tests, tools) and gives its value. Servers use run().
+/// Runs a task on a core made by hand (tests, tools) and gives its value. Servers use run(). From
+/// within a task of the same core it is a misuse that aborts: co_await instead.
 template <class T>
 T block_on(core& c, task<T> work) {
     std::optional<detail::stored<T>> value;

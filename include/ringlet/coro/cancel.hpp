@@ -10,7 +10,7 @@ namespace ringlet {
 
 /// A node in a core's tree of cancellation: the operations that wait under it, and the scopes
 /// below. Cancelling asks all of them to end and makes later ones end at once. One thread, no
-/// atomics; a waiting operation costs two pointer writes to link and two to unlink.
+/// atomics; a waiting operation costs four pointer writes to link and four to unlink.
 class cancel_scope {
 public:
     /// The root of a tree (what shield() uses).

@@ -29,7 +29,7 @@ public:
 private:
     static void passed(timer& t) noexcept {
         auto& self = static_cast<deadline_scope&>(t);
-        self.fired_ = true;
+        self.fired_ = !self.scope_.cancelled();  // the first reason stays
         self.scope_.cancel(errc::timed_out);
     }
     cancel_scope scope_;
@@ -49,7 +49,8 @@ struct deadline_result<result<T>> {
 
 /// Runs a task under a time limit: when it passes, everything the task waits for ends with
 /// errc::timed_out, and the task is waited for. Gives the task's value; or errc::timed_out when the
-/// limit passed before the end. A task of result<T> that still ended with a value keeps it.
+/// limit passed before the end, unless the task had been cancelled before. A task of result<T> that
+/// still ended with a value keeps it.
 template <class T>
 [[nodiscard]] task<typename detail::deadline_result<T>::type> with_deadline(nanoseconds limit,
                                                                             task<T> work) {
@@ -69,6 +70,10 @@ template <class T>
             co_return result<T>(std::move(value));
         }
     }
+}
+template <detail::coarser_duration D, class T>
+[[nodiscard]] task<typename detail::deadline_result<T>::type> with_deadline(D limit, task<T> work) {
+    return with_deadline(detail::saturated(limit), std::move(work));
 }
 
 }  // namespace ringlet

@@ -28,9 +28,11 @@ protected:
     parked_wait() noexcept : completion(parked_kind), stop_(*this) {}
     parked_wait(parked_wait&& unstarted) noexcept : parked_wait() { extras = unstarted.extras; }
 
-    /// Whether it may not begin; `answer` then says why.
+    /// Whether it may not begin; `answer` then says why. Each wait begins with this: nothing of one
+    /// that was awaited before is left.
     [[nodiscard]] bool refused(const cancel_scope& context) noexcept {
-        if (context.cancelled()) answer = context.refusal();
+        ending = 0;
+        answer = context.cancelled() ? context.refusal() : 0;
         return context.cancelled();
     }
     [[nodiscard]] bool stopped() noexcept {

@@ -159,15 +159,17 @@ auto run_in_scope(Body body) -> std::invoke_result_t<Body&, scope&> {
     } catch (...) {
         children.fail(std::current_exception());
     }
-    co_await children.join();
+    // Again: what a child's arguments destroy at its end may start another.
+    while (children.size() > 0) co_await children.join();
     if (auto failure = children.take_failure()) std::rethrow_exception(std::move(failure));
     if constexpr (!std::is_void_v<T>) co_return std::move(*value);
 }
 }  // namespace detail
 
 /// Runs `body(scope&)`, a task, and waits for every child it started; then gives the body's value,
-/// or throws the first exception of body or children. To let children outlive the body's interest,
-/// call scope::cancel() in it.
+/// or throws the first exception of body or children. What children refer to is declared before
+/// with_scope(): the body's own variables go when the body returns, and the children are waited for
+/// after that. To let children outlive the body's interest, call scope::cancel() in it.
 ///
 ///     co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
 ///         while (auto peer = co_await door.next()) sessions.start(echo(std::move(*peer)));

@@ -19,9 +19,13 @@ namespace ringlet {
 class [[nodiscard]] sleep_for : public detail::stoppable_wait<sleep_for> {
 public:
     [[nodiscard]] explicit sleep_for(nanoseconds duration) noexcept
-        : timer_(*this, duration.count() > 0 ? static_cast<std::uint64_t>(duration.count()) : 0) {}
+        : timer_(*this, duration.count() > 0 ? static_cast<std::uint64_t>(duration.count()) : 0,
+                 false) {}
+    template <detail::coarser_duration D>
+    [[nodiscard]] explicit sleep_for(D duration) noexcept : sleep_for(detail::saturated(duration)) {}
     sleep_for(sleep_for&& unstarted) noexcept
-        : stoppable_wait(std::move(unstarted)), timer_(*this, unstarted.timer_.duration) {}
+        : stoppable_wait(std::move(unstarted)),
+          timer_(*this, unstarted.timer_.ns, unstarted.timer_.is_point) {}
 
     [[nodiscard]] bool await_ready() const noexcept { return false; }
     template <ringlet_promise Promise>
@@ -29,7 +33,7 @@ public:
         cancel_scope& context = handle.promise().context();
         if (refused(context) || stopped()) return detail::answered_at_once(*this, handle);
         park(context, handle);
-        here().timers().arm_after(timer_, timer_.duration);
+        here().timers().arm_after(timer_, timer_.from_now());
         return true;
     }
     result<void> await_resume() noexcept {
@@ -41,23 +45,33 @@ public:
 
 private:
     struct wake_up : timer {
-        wake_up(sleep_for& s, std::uint64_t ns) noexcept : timer(fired), sleeper(s), duration(ns) {}
+        wake_up(sleep_for& s, std::uint64_t n, bool point) noexcept
+            : timer(fired), sleeper(s), ns(n), is_point(point) {}
+        [[nodiscard]] std::uint64_t from_now() const noexcept {
+            if (!is_point) return ns;
+            const std::uint64_t now = here().now_ns();
+            return ns > now ? ns - now : 0;
+        }
         static void fired(timer& t) noexcept {
             // A cancel of the same turn may have been faster, and has not been resumed yet.
             sleep_for& sleeper = static_cast<wake_up&>(t).sleeper;
             if (sleeper.at == phase::parked) here().answer(sleeper, 0);
         }
         sleep_for& sleeper;
-        std::uint64_t duration;
+        std::uint64_t ns;
+        bool is_point;  // in time, not a duration
     };
+    friend sleep_for sleep_until(time_point when) noexcept;
+    struct point_in_time {};
+    sleep_for(point_in_time, std::uint64_t ns) noexcept : timer_(*this, ns, true) {}
+
     wake_up timer_;
 };
 
-/// Ends at a point in time; at once when it has passed. Like now(), with a core running only.
+/// Ends at a point in time; at once when it has passed.
 [[nodiscard]] inline sleep_for sleep_until(time_point when) noexcept {
-    const auto now = static_cast<std::int64_t>(here().now_ns());
     const std::int64_t at = when.time_since_epoch().count();
-    return sleep_for(nanoseconds(at > now ? at - now : 0));
+    return {sleep_for::point_in_time{}, at > 0 ? static_cast<std::uint64_t>(at) : 0};
 }
 
 /// The loop's time: CLOCK_MONOTONIC, or the test's virtual clock. On a core's thread only.

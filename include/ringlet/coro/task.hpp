@@ -25,7 +25,7 @@ public:
     [[nodiscard]] task<T> get_return_object() noexcept;
     void unhandled_exception() noexcept { failure_ = std::current_exception(); }
     template <class U>
-        requires std::is_constructible_v<T, U>
+        requires std::is_convertible_v<U, T>  // what `return` would take, and no more
     void return_value(U&& value) noexcept(std::is_nothrow_constructible_v<T, U>) {
         value_.emplace(std::forward<U>(value));
     }

@@ -76,8 +76,9 @@ public:
 
     /// Awaited where it stands: g++ 12 keeps a second, moved copy in the frame of any awaiter that
     /// comes by reference, and so this one is only a pointer.
+    /// (No await_ready() here: an operation is awaited once, and `co_await op` of a named one shall
+    /// not compile. std::move(op), or better, await it where it is made.)
     [[nodiscard]] auto operator co_await() && noexcept { return in_place(self()); }
-    [[nodiscard]] bool await_ready() const noexcept { return false; }
 
     template <class Promise>
     [[nodiscard]] bool await_suspend(std::coroutine_handle<Promise> handle) noexcept {
@@ -102,6 +103,10 @@ public:
         room_.limit_ns = limit.count() > 0 ? static_cast<std::uint64_t>(limit.count()) : 0;
         extras |= has_limit;
         return std::move(self());
+    }
+    template <detail::coarser_duration D>
+    [[nodiscard]] Op&& within(const D& limit) && noexcept {
+        return std::move(*this).within(detail::saturated(limit));
     }
     /// The same, ended by a stop of the program with errc::stopping as soon as there is nothing to
     /// be had at once: for the place where a session waits for its next request, so that it

@@ -18,7 +18,10 @@ namespace ringlet {
 class semaphore {
 public:
     explicit semaphore(std::size_t permits) noexcept : free_(permits) {}
-    ~semaphore() { RINGLET_CHECK(waiting_.empty(), "a semaphore ended while tasks waited for it"); }
+    ~semaphore() {
+        RINGLET_CHECK(waiting_.empty() && granted_.empty(),
+                      "a semaphore ended while tasks waited for it");
+    }
     semaphore(const semaphore&) = delete;
     semaphore& operator=(const semaphore&) = delete;
 
@@ -58,7 +61,9 @@ public:
             if (refused(context)) return detail::answered_at_once(*this, handle);
             if (from_->free_ > 0) {
                 --from_->free_;
-                return false;
+                const bool later = detail::answered_at_once(*this, handle);
+                if (later) from_->granted_.push_back(place_);
+                return later;
             }
             if (stopped()) return detail::answered_at_once(*this, handle);
             park(context, handle);
@@ -88,9 +93,10 @@ public:
 private:
     void release() noexcept {
         while (!waiting_.empty()) {
-            completion& next = *static_cast<acquire_op::place&>(waiting_.pop_front()).waiting;
-            if (next.at != completion::phase::parked) continue;  // cancelled, about to leave
-            here().answer(next, 0);
+            auto& place = static_cast<acquire_op::place&>(waiting_.pop_front());
+            granted_.push_back(place);  // until it has left, which one that was cancelled does too
+            if (place.waiting->at != completion::phase::parked) continue;
+            here().answer(*place.waiting, 0);
             return;
         }
         ++free_;
@@ -98,6 +104,7 @@ private:
 
     std::size_t free_;
     link_list waiting_;
+    link_list granted_;  ///< those whose wait is over, and who have not been resumed yet
 };
 
 }  // namespace ringlet
