@@ -22,11 +22,29 @@ bool is_shortage(const std::error_code& error) noexcept {
     return false;
 }
 
+/// Counts as one that tries a server which keeps failing, while it lives.
+class probe {
+public:
+    explicit probe(upstream* of) noexcept : of_(of) {
+        if (of_ != nullptr) ++of_->probes;
+    }
+    probe(const probe&) = delete;
+    ~probe() {
+        if (of_ != nullptr) --of_->probes;
+    }
+
+private:
+    upstream* of_;
+};
+
 }  // namespace
 
+bool upstreams::keeps_failing(const upstream& u) const noexcept {
+    return options_.eject_after != 0 && u.failed_in_a_row >= options_.eject_after;
+}
+
 bool upstreams::ejected(const upstream& u) const noexcept {
-    return options_.eject_after != 0 && u.failed_in_a_row >= options_.eject_after &&
-           ringlet::now() < u.back_at;
+    return keeps_failing(u) && (u.probes > 0 || ringlet::now() < u.back_at);
 }
 
 upstream* upstreams::next(const std::vector<bool>& tried, bool ejected_too) noexcept {
@@ -54,7 +72,8 @@ void upstreams::succeeded(upstream& u) {
 
 void upstreams::failed(upstream& u, const std::error_code& error) {
     ++u.failures;
-    if (++u.failed_in_a_row < options_.eject_after || options_.eject_after == 0) return;
+    ++u.failed_in_a_row;
+    if (!keeps_failing(u)) return;
     if (u.failed_in_a_row == options_.eject_after) ++u.ejections;
     u.back_at = ringlet::now() + options_.eject_for;
     tell_ejected(u, error);
@@ -89,10 +108,7 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         if (u == nullptr) u = next(tried, true);
         tried[static_cast<std::size_t>(u - all_.data())] = true;
         place at(*u);  // from now on: the next choice is to know of it
-        // While one probes, the others leave it alone.
-        const ringlet::time_point back_at = u->back_at;
-        if (u->failed_in_a_row >= options_.eject_after)
-            u->back_at = ringlet::now() + options_.connect_timeout;
+        const probe probing(keeps_failing(*u) ? u : nullptr);  // the others leave it alone
         auto stream =
             co_await ringlet::tcp_stream::connect(u->where).within(options_.connect_timeout);
         if (stream) {
@@ -100,14 +116,11 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
             co_return connection{std::move(*stream), std::move(at)};
         }
         last = stream.error();
-        const bool shortage = is_shortage(last);
-        if (shortage) lacked(*u, last);
-        if (shortage || last == ringlet::errc::cancelled) {
-            u->back_at = back_at;  // if it was a probe it was none
-        } else {
-            failed(*u, last);
-        }
         if (last == ringlet::errc::cancelled) break;
+        if (is_shortage(last))
+            lacked(*u, last);
+        else
+            failed(*u, last);
     }
     co_return last;
 }

@@ -25,6 +25,7 @@ struct upstream {
     std::uint64_t shortages = 0;  ///< and those for which this machine lacked something
     std::uint64_t ejections = 0;  ///< times it began to be left alone, not what it failed since
     unsigned failed_in_a_row = 0;
+    unsigned probes = 0;          ///< connects on their way though it fails: whether it is back
     ringlet::time_point back_at;  ///< ejected until then
     bool told = false;            ///< that it is left alone, and not yet that it is back
     ringlet::time_point told_at;
@@ -75,6 +76,7 @@ public:
     [[nodiscard]] bool ejected(const upstream& u) const noexcept;
 
 private:
+    [[nodiscard]] bool keeps_failing(const upstream& u) const noexcept;
     [[nodiscard]] upstream* next(const std::vector<bool>& tried, bool ejected_too) noexcept;
     void succeeded(upstream& u);
     void failed(upstream& u, const std::error_code& error);

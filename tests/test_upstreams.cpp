@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+// Copyright (c) 2026 The ringlet authors
+
+#include "../samples/upstreams.hpp"
+#include "flavours.hpp"
+
+#include <kernel/fault.hpp>
+
+#include <array>
+#include <cerrno>
+#include <chrono>
+#include <string_view>
+#include <tuple>
+
+using namespace ringlet;
+using namespace std::chrono_literals;
+using samples::upstream;
+using samples::upstreams;
+
+namespace {
+
+// Of Unix-domain sockets connect(2) has the answer at once, whatever the flavour.
+address nobody() { return address::parse("unix:@ringlet-test-upstreams-nobody").value(); }
+address somebody() { return address::parse("unix:@ringlet-test-upstreams").value(); }
+
+upstreams::options one_failure() {
+    upstreams::options o;
+    o.eject_after = 1;
+    o.eject_for = 10s;
+    return o;
+}
+
+/// With this budget no answer comes at once, so that connects which all_of() starts overlap.
+template <class Body>
+void each_overlapping(Body body) {
+    manual_clock clock;
+    flavours::each([&](core& c) { block_on(c, body()); },
+                   [&](core_options& o) {
+                       o.clock = &clock;
+                       o.inline_budget = 0;
+                   });
+}
+
+task<bool> connects(upstreams& servers) {
+    const auto made = co_await servers.connect();
+    co_return made.has_value();
+}
+
+#ifndef NDEBUG  // the seam is not in release builds
+/// What the next two sockets fail with.
+class failing_sockets {
+public:
+    failing_sockets(int first, int second) noexcept {
+        errors = {first, second};
+        used = 0;
+        kernel::fault::hook = [](const char* call) noexcept {
+            const bool fails = call == std::string_view("socket") && used < errors.size();
+            return fails ? errors[used++] : 0;
+        };
+    }
+    failing_sockets(const failing_sockets&) = delete;
+    ~failing_sockets() { kernel::fault::hook = nullptr; }
+
+private:
+    static inline std::array<int, 2> errors{};
+    static inline std::size_t used = 0;
+};
+#endif
+
+}  // namespace
+
+#ifndef NDEBUG
+TEST_CASE("probes that overlap and end in a shortage do not leave a server alone") {
+    each_overlapping([]() -> task<> {
+        upstreams servers({nobody()}, one_failure());
+        const upstream& u = servers.all()[0];
+        CHECK_FALSE(co_await connects(servers));
+        CHECK(servers.ejected(u));
+        CHECK(co_await sleep_for(11s));
+        CHECK_FALSE(servers.ejected(u));
+        {
+            const failing_sockets lacking(EMFILE, EMFILE);
+            std::ignore = co_await all_of(connects(servers), connects(servers));
+        }
+        CHECK(u.shortages == 2);
+        CHECK(u.failures == 1);
+        CHECK_FALSE(servers.ejected(u));
+    });
+}
+
+TEST_CASE("a shortage does not bring back a server that others have found to fail meanwhile") {
+    each_overlapping([]() -> task<> {
+        upstreams servers({nobody()}, one_failure());
+        const upstream& u = servers.all()[0];
+        {
+            const failing_sockets refusing_then_lacking(ECONNREFUSED, EMFILE);
+            std::ignore = co_await all_of(connects(servers), connects(servers));
+        }
+        CHECK(u.failures == 1);
+        CHECK(u.shortages == 1);
+        CHECK(servers.ejected(u));
+        CHECK(co_await sleep_for(11s));
+        CHECK_FALSE(servers.ejected(u));
+    });
+}
+#endif
+
+TEST_CASE("one connection at a time probes a server that was left alone") {
+    each_overlapping([]() -> task<> {
+        auto door = tcp_listener::bind(somebody()).value();
+        upstreams servers({nobody(), somebody()}, one_failure());
+        const upstream& dead = servers.all()[0];
+        CHECK(co_await connects(servers));
+        CHECK(dead.failures == 1);
+        CHECK(servers.ejected(dead));
+        CHECK(co_await sleep_for(11s));
+        // The third is the one whose turn it would be to go to the first server again.
+        std::ignore = co_await all_of(connects(servers), connects(servers), connects(servers));
+        CHECK(dead.failures == 2);
+        CHECK(servers.ejected(dead));
+        CHECK(servers.all()[1].total == 4);
+    });
+}
+
+TEST_CASE("a probe that is cancelled was none") {
+    each_overlapping([]() -> task<> {
+        upstreams servers({nobody()}, one_failure());
+        const upstream& u = servers.all()[0];
+        CHECK_FALSE(co_await connects(servers));
+        CHECK(co_await sleep_for(11s));
+        std::error_code end;
+        auto probe = [&]() -> task<> { end = (co_await servers.connect()).error(); };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(probe());
+            s.cancel();
+            co_return;
+        });
+        CHECK(end == errc::cancelled);
+        CHECK(u.failures == 1);
+        CHECK_FALSE(servers.ejected(u));
+    });
+}
