@@ -36,8 +36,9 @@ struct settings {
     ringlet::run_options run;
 };
 
-/// Of each client at once, on all cores together; never less than one on each. Four times as many
-/// can be done, so that slow names of one client do not hold up the others.
+/// Of each client at once: shared out over the cores, rounded down, but at least one on each, and
+/// no core lends another its share. Four times as many can be done, so that slow names of one
+/// client do not hold up the others.
 constexpr unsigned look_ups_of_a_client = 4;
 constexpr unsigned clients_looked_up_for = 4;
 
