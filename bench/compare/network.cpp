@@ -43,6 +43,14 @@ struct owned_fd {
     throw network_failure(fmt::format("{}: {}", what, std::strerror(errno)));
 }
 
+int checked(int fd, std::string_view what) {
+    if (fd < 0) fail(what);
+    return fd;
+}
+int make_socket(int family, int type) {
+    return checked(socket(family, type | SOCK_CLOEXEC, 0), "a socket cannot be had");
+}
+
 bool write_to(const char* path, const std::string& text) {
     const owned_fd file(open(path, O_WRONLY | O_CLOEXEC));
     return file.number >= 0 &&
@@ -68,7 +76,7 @@ void unshare_network() {
 
 /// With it come 127.0.0.1 and its routes.
 void bring_loopback_up() {
-    const owned_fd any(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    const owned_fd any(make_socket(AF_INET, SOCK_DGRAM));
     ifreq request{};
     std::strcpy(request.ifr_name, "lo");
     if (ioctl(any.number, SIOCGIFFLAGS, &request) != 0) fail("lo cannot be looked at");
@@ -108,7 +116,7 @@ public:
     [[nodiscard]] int send() const {
         const owned_fd kernel(socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE));
         alignas(nlmsghdr) std::array<char, 1024> answer{};
-        if (::send(kernel.number, room_.data(), used_, 0) < 0 ||
+        if (kernel.number < 0 || ::send(kernel.number, room_.data(), used_, 0) < 0 ||
             recv(kernel.number, answer.data(), answer.size(), 0) < 0)
             return errno;
         const auto* head = reinterpret_cast<const nlmsghdr*>(answer.data());
@@ -147,7 +155,7 @@ std::string available_names() {
 }  // namespace
 
 std::string congestion_in_force() {
-    const owned_fd door(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const owned_fd door(make_socket(AF_INET, SOCK_STREAM));
     sockaddr_in name{};
     name.sin_family = AF_INET;
     name.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
@@ -156,9 +164,10 @@ std::string congestion_in_force() {
     if (bind(door.number, address, size) != 0 || listen(door.number, 1) != 0 ||
         getsockname(door.number, address, &size) != 0)
         fail("127.0.0.1 cannot be listened on");
-    const owned_fd client(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const owned_fd client(make_socket(AF_INET, SOCK_STREAM));
     if (connect(client.number, address, size) != 0) fail("127.0.0.1 cannot be reached");
-    const owned_fd server(accept4(door.number, nullptr, nullptr, SOCK_CLOEXEC));
+    const owned_fd server(checked(accept4(door.number, nullptr, nullptr, SOCK_CLOEXEC),
+                                  "127.0.0.1: nothing can be accepted"));
     const std::string one = congestion_of(client.number);
     const std::string other = congestion_of(server.number);
     return one == other ? one : fmt::format("{} and {}", one, other);
