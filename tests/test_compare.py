@@ -79,7 +79,7 @@ def die_with_parent() -> None:
 def start(*arguments, folder=None, **streams) -> subprocess.Popen:
     program = (folder or FOLDER) / "compare"
     return subprocess.Popen([program, *map(str, arguments)], stdin=subprocess.DEVNULL, text=True,
-                            **{"preexec_fn": die_with_parent, **streams})
+                            errors="replace", **{"preexec_fn": die_with_parent, **streams})
 
 
 def call(*arguments, folder=None):
@@ -432,6 +432,12 @@ def test_a_server_of_files_that_lies(scratch):
 def test_a_server_that_dies(scratch):
     why = with_false_twin(scratch, "raise SystemExit(3)")
     expect("ended with 3" in why, lambda: why)
+
+
+def test_a_server_that_dies_with_bytes_that_are_no_text(scratch):
+    why = with_false_twin(scratch, r'import os; os.write(2, b"\xff"); raise SystemExit(3)',
+                          text=LIAR.replace("turn == 20", "turn == 0"))
+    expect("ended with 3: \ufffd" in why, lambda: why)
 
 
 def test_a_server_of_ours_that_dies_has_regressed(scratch):

@@ -59,7 +59,8 @@ void shorten(nlohmann::json& value) {
 std::string json_of(const report& all) {
     nlohmann::json value = all;
     shorten(value);
-    return value.dump() + "\n";
+    // What a server said when it failed may be any bytes; dump() alone would throw.
+    return value.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }
 
 report report_of(const std::string& json) {
