@@ -82,9 +82,9 @@ def start(*arguments, folder=None, **streams) -> subprocess.Popen:
                             errors="replace", **{"preexec_fn": die_with_parent, **streams})
 
 
-def call(*arguments, folder=None):
+def call(*arguments, folder=None, **more):
     """Runs it to its end: (exit code, stdout, stderr)."""
-    child = start(*arguments, folder=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    child = start(*arguments, folder=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
     try:
         out, err = child.communicate(timeout=LIMIT)
     except subprocess.TimeoutExpired:
@@ -262,6 +262,39 @@ def test_a_congestion_of_its_own(scratch):
     expect(code == 2 and "regimes" in err, lambda: f"other regime: exit {code}: {err}")
 
 
+def test_a_plot(scratch):
+    file, one, curves = scratch / "two.json", scratch / "one.json", scratch / "curves.svg"
+    code, out, err = call("--only", "echo/8x64,echo/64x64", "--servers", "ringlet epoll,C epoll",
+                          *TINY, "--json", file)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    report = json.loads(file.read_text())
+    report["cells"].pop()
+    one.write_text(json.dumps(report))
+
+    def plot(measured: pathlib.Path, path=scratch):
+        done = call("--render", measured, "--plot", curves, env={**os.environ, "PATH": str(path)})
+        expect("**echo/8x64" in done[1] and "<svg" not in done[1], lambda: f"{done}")
+        return done
+
+    code, out, err = call(*ONE_CELL, "--plot", curves)
+    expect(code == 2 and "nothing to draw" in err and not out, lambda: f"{code}: {out}{err}")
+    # No gnuplot is no failure; one that fails is, and so is what cannot be drawn at all.
+    code, _, err = plot(file)
+    expect(code == 0 and "gnuplot-nox" in err and err.count("\n") == 1, lambda: f"{code}: {err}")
+    expect(not curves.exists(), "an empty file is left")
+    (scratch / "gnuplot").write_text("#!/bin/sh\nexit 1\n")
+    (scratch / "gnuplot").chmod(0o755)
+    code, _, err = plot(file)
+    expect(code == 2 and "gnuplot failed" in err, lambda: f"failed: {code}: {err}")
+    code, _, err = plot(one)
+    expect(code == 2 and "nothing to draw" in err, lambda: f"one cell: {code}: {err}")
+    if shutil.which("gnuplot") is None:
+        print("    the rest skipped: gnuplot is not installed")
+        return
+    code, _, err = plot(file, os.environ["PATH"])
+    expect(code == 0 and "<svg" in curves.read_text(), lambda: f"drawn: {code}: {err}")
+
+
 def test_bad_flags(_):
     for arguments, word in ((("--only", "nothing/*"), "nothing/*"), (("--servers", "x"), "x"),
                             (("--only", "echo/*", "--servers", "nginx*"), "takes part"),
@@ -270,6 +303,7 @@ def test_bad_flags(_):
                             (("--baseline", "/nowhere.json"), "/nowhere.json"),
                             (("--render", "/dev/null"), "/dev/null"),
                             (("--json", "/nowhere/x.json"), "/nowhere/x.json"),
+                            (("--plot", "/nowhere/x.svg"), "/nowhere/x.svg"),
                             (("--into", "x.md"), "--into"), (("--wat",), "--wat"),
                             (("word",), "word")):
         code, out, err = call(*arguments)

@@ -30,9 +30,11 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <filesystem>
 #include <memory>
 #include <optional>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -147,6 +149,12 @@ void print_list(const settings& set) {
 // --- one cell
 // -------------------------------------------------------------------------------------
 
+cell cell_of(const workload& w, const std::vector<const server*>& servers) {
+    cell c{w.name, traffic_of(w), w.connections, w.active, w.size, w.pipeline, w.rate, {}};
+    for (const server* s : servers) c.rows.push_back({s->name, s->backend, s->kind, {}, {}});
+    return c;
+}
+
 class comparison {
 public:
     comparison(const settings& set, bench::method how, report& all)
@@ -179,12 +187,6 @@ public:
     }
 
 private:
-    static cell cell_of(const workload& w, const std::vector<const server*>& servers) {
-        cell c{w.name, traffic_of(w), w.connections, w.active, w.size, w.pipeline, w.rate, {}};
-        for (const server* s : servers) c.rows.push_back({s->name, s->backend, s->kind, {}, {}});
-        return c;
-    }
-
     /// A machine that goes down in the last cell of many does not take the others along.
     void keep() {
         if (set_.json.empty()) return;
@@ -284,7 +286,7 @@ void count_instructions(report& all, const settings& set) {
     }
 }
 
-/// False when one of them was not written; the others were.
+/// False when one of them could not be written; the others were.
 bool write_files(const settings& set, const report& all) {
     bool all_written = true;
     const auto attempt = [&all_written](const std::string& path, auto write) {
@@ -297,9 +299,12 @@ bool write_files(const settings& set, const report& all) {
     };
     attempt(set.json, [&](const std::string& path) { write_json(all, path); });
     attempt(set.csv, [&](const std::string& path) { bench::write_text(csv_of(all), path); });
-    if (set.plot.empty()) return all_written;
-    if (const std::string why = draw(all, set.plot); !why.empty())
-        bench::say(stderr, fmt::format("compare: --plot {}: {}\n", set.plot, why));
+    if (set.plot.empty() || bench::can_draw())
+        attempt(set.plot, [&](const std::string& path) { draw(all, path); });
+    else  // not a failure: a file of --json is all that is needed to draw it elsewhere
+        bench::say(stderr, fmt::format("compare: --plot {}: not drawn, gnuplot is not installed: "
+                                       "apt-get install gnuplot-nox\n",
+                                       set.plot));
     return all_written;
 }
 
@@ -411,15 +416,29 @@ int compare(const settings& set, const std::optional<report>& baseline) {
 // --- the command line
 // -----------------------------------------------------------------------------
 
+/// Whether what is chosen gives --plot a curve.
+bool anything_to_draw(const settings& set) {
+    report all;
+    const auto servers = chosen_servers(set);
+    for (const workload& w : chosen_workloads(set))
+        if (const auto some = servers_for(set, servers, w); !some.empty())
+            all.cells.push_back(cell_of(w, some));
+    return !plot_script(all, set.plot).empty();
+}
+
 /// Refused before anything is measured, rather than after a quarter of an hour.
 void check_files(const samples::command_line& line, const settings& set) {
     if (!set.plot.empty() && !set.plot.ends_with(".svg") && !set.plot.ends_with(".png"))
         line.refuse(fmt::format("--plot `{}`: it must end with .svg or .png", set.plot));
-    for (const auto& [name, path] : {std::pair{"json", set.json}, {"csv", set.csv}}) {
+    for (const auto& [name, path] :
+         {std::pair{"json", set.json}, {"csv", set.csv}, {"plot", set.plot}}) {
         if (path.empty()) continue;
+        std::error_code none;
+        const bool was_there = exists(std::filesystem::symlink_status(path, none));
         std::FILE* file = std::fopen(path.c_str(), "a");
         if (file == nullptr) line.refuse(fmt::format("--{} `{}`: cannot be written", name, path));
         std::fclose(file);
+        if (!was_there) std::remove(path.c_str());
     }
 }
 
@@ -434,6 +453,8 @@ void check(const samples::command_line& line, const settings& set) {
         line.refuse(fmt::format("--servers `{}`: none of them takes part in --only `{}`, or its "
                                 "package is missing; see --list",
                                 set.servers, set.only));
+    if (!set.plot.empty() && !anything_to_draw(set))
+        line.refuse(fmt::format("--plot `{}`: {}", set.plot, bench::nothing_to_draw));
     if (set.realtime && !bench::may_use_fifo())
         line.refuse("--realtime: SCHED_FIFO is refused here; it needs CAP_SYS_NICE");
     for (const char* program : {"load", "echo_bench", "limit_epoll", "limit_uring"})
@@ -503,7 +524,8 @@ void describe_options(samples::command_line& line, settings& set) {
               "of its own");
     line.text("json", set.json, "FILE", "everything that was measured");
     line.text("csv", set.csv, "FILE", "one line for each run");
-    line.text("plot", set.plot, "FILE", "curves against connections, as .svg or .png");
+    line.text("plot", set.plot, "FILE",
+              "curves against connections, as .svg or .png; without gnuplot a line says so");
     line.text("baseline", set.baseline, "FILE",
               "a --json of before: what has become slower; exit 1 when something has");
     line.number("threshold", set.threshold_percent, 1, 1000,
@@ -523,8 +545,11 @@ void describe_options(samples::command_line& line, settings& set) {
 
 int main(int argc, char** argv) {
     settings set;
-    samples::command_line line("compare", "Compares servers, honestly: CPU per message, rate, "
-                                          "latency, over a matrix of loads.");
+    samples::command_line line("compare",
+                               "Compares servers, honestly: CPU per message, rate, latency, over a "
+                               "matrix of loads.\nEnds with 1 when something is slower than "
+                               "--baseline, 2 when something was refused, not compared or\nnot "
+                               "written, 130 when interrupted.");
     describe_options(line, set);
     line.parse(argc, argv);
     if (set.list) return print_list(set), 0;

@@ -4,6 +4,7 @@
 #include "plot.hpp"
 
 #include "ratios.hpp"
+#include "report_file.hpp"
 
 #include <fmt/format.h>
 
@@ -123,16 +124,16 @@ std::string plot_script(const report& all, const std::string& path) {
     return text + "unset multiplot\n";
 }
 
-std::string draw(const report& all, const std::string& path) {
+bool can_draw() { return std::system("command -v gnuplot >/dev/null 2>&1") == 0; }
+
+void draw(const report& all, const std::string& path) {
     const std::string script = plot_script(all, path);
-    if (script.empty())
-        return "nothing to draw: nothing was measured at two numbers of connections or more";
-    if (std::system("command -v gnuplot >/dev/null 2>&1") != 0)
-        return "gnuplot is not installed: apt-get install gnuplot-nox";
-    std::FILE* gnuplot = popen("gnuplot", "w");
-    if (gnuplot == nullptr) return "gnuplot cannot be started";
+    if (script.empty()) throw file_error(fmt::format("{}: {}", path, nothing_to_draw));
+    // What cannot go into its file it writes to stdout.
+    std::FILE* gnuplot = popen("gnuplot >/dev/null", "w");
+    if (gnuplot == nullptr) throw file_error(fmt::format("{}: gnuplot cannot be started", path));
     std::fputs(script.c_str(), gnuplot);
-    return pclose(gnuplot) == 0 ? "" : "gnuplot failed, see above";
+    if (pclose(gnuplot) != 0) throw file_error(fmt::format("{}: gnuplot failed, see above", path));
 }
 
 }  // namespace bench
