@@ -10,8 +10,9 @@ The server is stopped (SIGSTOP) while every connection sends its message, so tha
 them all at once and is one turn of the loop. Two runs of different length are subtracted: what is
 left is the cost of the echoes alone.
 
-Ends with 1 where a figure is missing or above its limit, 2 after a bad option, and 77 where this
-machine lets nothing be counted: no valgrind, or no ptrace(2), by which it is asked.
+Ends with 1 where a figure is missing (at once, with --json after the others) or above its limit, 2
+after a bad option, and 77 where this machine lets nothing be counted: no valgrind, or no ptrace(2),
+by which it is asked.
 """
 import argparse
 import ctypes
@@ -190,11 +191,12 @@ def main() -> int:
         try:
             figure = each(command)
         except uncounted as why:
-            if not options.json:
-                if can_count():
-                    fail(f"{name}: {why}", UNCOUNTED)
+            if not figures and not can_count():
                 fail(f"nothing can be counted here, ptrace(2) may be refused: {why}", CANNOT_COUNT)
+            if not options.json:
+                fail(f"{name}: {why}", UNCOUNTED)
             print(f"instructions: {name}: {why}", file=sys.stderr)
+            worst = UNCOUNTED
             continue
         limit = limits.get(name)
         worst = max(worst, limit is not None and figure > limit)

@@ -324,9 +324,9 @@ def test_the_load_refuses(_):
 
 
 def test_instructions_that_are_missing(scratch):
-    def count(path: str) -> subprocess.CompletedProcess:
+    def count(path: str, *more) -> subprocess.CompletedProcess:
         dead = "dead=/bin/sh -c 'echo listening on 127.0.0.1:1; exit 3'"
-        return subprocess.run([sys.executable, FOLDER / "instructions.py", "--server", dead],
+        return subprocess.run([sys.executable, FOLDER / "instructions.py", "--server", dead, *more],
                               env={**os.environ, "PATH": path}, capture_output=True, text=True,
                               timeout=LIMIT)
 
@@ -339,6 +339,11 @@ def test_instructions_that_are_missing(scratch):
     done = count(os.environ["PATH"])
     expect(done.returncode == (77 if "nothing can be counted" in done.stderr else 1),
            lambda: f"{done}")
+    if done.returncode == 1:
+        done = count(os.environ["PATH"], "--server",
+                     f"alive={FOLDER / 'limit_epoll'} --listen 127.0.0.1:0", "--json")
+        expect(done.returncode == 1 and "dead" in done.stderr
+               and [f["server"] for f in json.loads(done.stdout)] == ["alive"], lambda: f"{done}")
     refusing = scratch / "vgdb"
     refusing.write_text("#!/bin/sh\nexit 1\n")
     refusing.chmod(0o755)

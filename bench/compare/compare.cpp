@@ -270,6 +270,7 @@ void run_micro(report& all) {
 void count_instructions(report& all, const settings& set) {
     std::vector<std::string> command{"/usr/bin/env", "python3", bench::sibling("instructions.py"),
                                      "--json"};
+    std::size_t asked = 0;
     for (const server& s : chosen_servers(set)) {
         if (s.kind == "ablation" || s.role != bench::role::echo || !is_installed(s)) continue;
         const workload echo{.name = "", .traffic = "echo", .connections = 64, .size = 64};
@@ -277,10 +278,13 @@ void count_instructions(report& all, const settings& set) {
         for (const std::string& word : bench::command_of(s, echo)) text += word + " ";
         command.push_back("--server");
         command.push_back(text);
+        ++asked;
     }
     try {
         bench::child counting(command, bench::place{});
         all.instructions = bench::instructions_of(counting.read_all(bench::seconds(600)));
+        if (const auto end = counting.death(); end && all.instructions.size() < asked)
+            bench::say(stderr, fmt::format("compare: instructions: {}\n", *end));
     } catch (const std::runtime_error& why) {
         bench::say(stderr, fmt::format("compare: instructions: {}\n", why.what()));
     }
