@@ -12,7 +12,8 @@
 namespace ringlet::kernel {
 
 /// One epoll instance. Edge-triggered, each descriptor registered once for both sides, so that no
-/// epoll_ctl is needed per operation.
+/// epoll_ctl is needed per operation; only a stream that nobody reads is changed to its writing
+/// side, and back by its next reader (core::mute()).
 class poller {
 public:
     /// Null on failure, with errno in `error`.
