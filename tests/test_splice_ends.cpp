@@ -9,6 +9,9 @@
 
 #include <kernel/ring.hpp>
 
+#include <linux/sockios.h>
+#include <sys/ioctl.h>
+
 #include <array>
 #include <chrono>
 #include <vector>
@@ -34,6 +37,15 @@ void fill(const tcp_stream& to) {
     while (::send(to.native_handle(), block.data(), block.size(), MSG_DONTWAIT) > 0) {}
 }
 
+/// Until the other end's kernel has what was sent, without a turn of the loop.
+void until_arrived(const net::plain_client& from) {
+    const auto give_up = std::chrono::steady_clock::now() + 30s;
+    int on_its_way = 1;
+    while (on_its_way > 0 && std::chrono::steady_clock::now() < give_up)
+        REQUIRE(::ioctl(from.fd(), SIOCOUTQ, &on_its_way) == 0);
+    REQUIRE(on_its_way == 0);
+}
+
 }  // namespace
 
 TEST_CASE("after a stop the first splice from a silent peer ends at once") {
@@ -50,6 +62,50 @@ TEST_CASE("after a stop the first splice from a silent peer ends at once") {
         std::array<std::byte, 8> room{};
         CHECK(through.try_read(room).value_or(0) == 4);
         through.reset();
+    });
+}
+
+TEST_CASE("after a stop a splice tells of an urgent mark with bytes behind it") {
+    each_splice_path([](core& c) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("!", MSG_OOB));
+        CHECK(both.client.send("def"));
+        until_arrived(both.client);
+        c.request_stop();
+        splice_pipe through;
+        CHECK((co_await both.server.splice_to(through).or_stop()).error() ==
+              std::errc::device_or_resource_busy);
+        CHECK(!through);
+        std::array<std::byte, 8> room{};
+        CHECK((co_await both.server.recv(room)).value_or(0) == 3);
+        CHECK((co_await both.server.splice_to(through).or_stop()).error() == errc::stopping);
+    });
+}
+
+TEST_CASE("after a stop a splice tells of what the ring has received unseen") {
+    each_splice_path([](core& c) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("one"));
+        {
+            const auto first = co_await both.server.chunks().next();
+            CHECK((first && first->text() == "one"));
+        }
+        // Armed from here on, where there is a ring.
+        CHECK((co_await both.server.chunks().next().within(0ns)).error() == errc::timed_out);
+        CHECK(both.client.send("x"));
+        until_arrived(both.client);
+        c.request_stop();
+        splice_pipe through;
+        const auto got = co_await both.server.splice_to(through).or_stop();
+        if (c.ring() != nullptr) {
+            CHECK(got.error() == std::errc::device_or_resource_busy);
+            const auto left = co_await both.server.chunks().next().or_stop();
+            CHECK((left && left->text() == "x"));
+        } else {
+            CHECK((got && *got == 1));
+        }
+        through.reset();
+        CHECK((co_await both.server.splice_to(through).or_stop()).error() == errc::stopping);
     });
 }
 

@@ -78,8 +78,10 @@ int splice_to_op::attempt() noexcept {
     core& c = here();
     descriptor& d = *descriptor_;
     if (!many::at_rest(d.many)) [[unlikely]] {
+        if (!many::has_answer(d.many)) c.look();  // a stop asks what there is
         if (d.many.first != multishot_recv::none) return -EBUSY;
-        return d.many.end != multishot_recv::open ? d.many.end : -EAGAIN;
+        if (d.many.end != multishot_recv::open) return d.many.end;
+        if (d.many.armed) return -EAGAIN;
     }
     if (!d.readable) return -EAGAIN;
     if (!*pipe_)
@@ -103,10 +105,13 @@ int splice_to_op::received(core& c, int moved) noexcept {
 
 /// splice(2) stops before an urgent byte and says EAGAIN, or 0 when the peer has ended its stream: so
 /// it is not the end, and no edge would come; poll(2) in the ring says that there is something. Asked
-/// only when that may be: EAGAIN is the usual answer to a first try.
+/// only when that may be: EAGAIN is the usual answer to a first try. At a stop the first try is the
+/// last, and nothing tells.
 bool splice_to_op::at_mark(int moved) const noexcept {
+    core& c = here();
     const descriptor& d = *descriptor_;
-    const bool told = here().ring() != nullptr ? at != phase::idle : !d.trust_short;
+    const bool told =
+        c.stop_requested() || (c.ring() != nullptr ? at != phase::idle : !d.trust_short);
     return (moved == 0 || (moved == -EAGAIN && told)) && sys::at_urgent_mark(d.fd);
 }
 
