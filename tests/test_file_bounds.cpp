@@ -11,6 +11,10 @@
 #include <kernel/ring.hpp>
 
 #include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 
 #include <array>
 #include <cstdint>
@@ -35,6 +39,24 @@ task<std::string> read_in_one(const std::string& path) {
     std::vector<std::byte> room(512 * 1024);
     const std::size_t got = (co_await f.read_at(room, 0)).value();
     co_return net::text_of(std::span(room).first(got));
+}
+
+/// The kernel's own, and it has a record to be read: else a read would wait.
+bool is_log_with_records(const file& f) {
+    struct stat s {};
+    if (::fstat(f.native_handle(), &s) != 0 || !S_ISCHR(s.st_mode) || s.st_rdev != makedev(1, 11))
+        return false;
+    pollfd asked{.fd = f.native_handle(), .events = POLLIN, .revents = 0};
+    return ::poll(&asked, 1, 0) == 1 && (asked.revents & POLLIN) != 0;
+}
+/// Further lines of a record begin with a blank.
+long records_in(std::string_view text) {
+    long count = 0;
+    for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1) {
+        if (text[at] != ' ') ++count;
+        if (text.find('\n', at) == std::string_view::npos) return -1;  // cut off
+    }
+    return count;
 }
 
 }  // namespace
@@ -98,6 +120,44 @@ TEST_CASE("a pipe is no file, whoever has opened it") {
         CHECK((co_await f.write_all_at(bytes_of("text"), 0)).error() == std::errc::invalid_seek);
         CHECK((co_await f.read_at(room, 0)).error() == std::errc::invalid_seek);
         CHECK((co_await f.read_chunk(0)).error() == std::errc::invalid_seek);
+    });
+}
+
+TEST_CASE("nor is an eventfd, which can be seeked: a ring would read it as a stream, and wait") {
+    flavours::each_task([](core&) -> task<> {
+        const file f{owned_descriptor(::eventfd(7, EFD_CLOEXEC))};
+        std::array<std::byte, 16> room{};
+        CHECK((co_await f.read_at(room, 0).within(5s)).error() == std::errc::invalid_seek);
+        CHECK((co_await f.read_chunk(0).within(5s)).error() == std::errc::invalid_seek);
+        CHECK((co_await f.write_at(std::span(room).first(8), 0)).error() ==
+              std::errc::invalid_seek);
+        std::uint64_t count = 0;
+        CHECK(::read(f.native_handle(), &count, sizeof count) == sizeof count);
+        CHECK(count == 7);
+    });
+}
+
+TEST_CASE("a device that gives records gives one, and does not wait for the next") {
+    flavours::each_task([](core&) -> task<> {
+        auto f = co_await file::open("/dev/kmsg");
+        if (!f || !is_log_with_records(*f)) {
+            MESSAGE("skipped: no kernel log to be read here");
+            co_return;
+        }
+        std::vector<std::byte> room(64 * 1024);
+        // Broken pipe: the oldest record was overwritten before it could be read.
+        auto got = co_await f->read_at(room, 0).within(20s);
+        for (int i = 0; i < 100 && !got && got.error() == std::errc::broken_pipe; ++i)
+            got = co_await f->read_at(room, 0).within(20s);
+        REQUIRE(got);
+        CHECK(records_in(net::text_of(std::span(room).first(*got))) == 1);
+        auto again = co_await file::open("/dev/kmsg");
+        REQUIRE(again);
+        auto one = co_await again->read_chunk(0).within(20s);
+        for (int i = 0; i < 100 && !one && one.error() == std::errc::broken_pipe; ++i)
+            one = co_await again->read_chunk(0).within(20s);
+        REQUIRE(one);
+        CHECK(records_in(one->text()) == 1);
     });
 }
 

@@ -44,15 +44,18 @@ void prepare(io_uring_sqe& sqe, io_uring_op plain, io_uring_op fixed, int fd,
 /// wait for the disk" on file systems that cannot be asked without waiting. And what has no offsets
 /// is refused as pread(2) does: the ring would read it as a stream, and wait. A regular file with a
 /// size is read whole, so that a short read is its end; those of /proc have none (a kernel file that
-/// tells a page, as those of /sys do, has no more).
+/// tells a page, as those of /sys do, has no more). A device may give records: a read after one
+/// would wait for the next, with that one in hand.
 int make_ready(descriptor& d) noexcept {
     if (!d.nonblocking) [[likely]]
         return 0;
     struct statx told {};
     const int error = sys::status(d.fd, AT_STATX_DONT_SYNC, STATX_TYPE | STATX_SIZE, &told);
-    d.trust_short = error == 0 && S_ISREG(told.stx_mode) && told.stx_size > 0;
-    if (!d.trust_short)
-        if (const int refused = sys::seekable(d.fd); refused < 0) return refused;
+    const bool regular = error == 0 && S_ISREG(told.stx_mode);
+    const bool whole = regular && told.stx_size > 0;
+    if (!whole)
+        if (const int refused = sys::has_offsets(d.fd); refused < 0) return refused;
+    d.trust_short = whole || (error == 0 && !regular);
     d.nonblocking = false;
     return sys::set_blocking(d.fd);
 }
@@ -67,6 +70,8 @@ void prepare_write(io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t
     prepare(sqe, IORING_OP_WRITE, IORING_OP_WRITE_FIXED, fd, data, size, offset);
 }
 
+/// No device is known that gives records and can be asked like this (/dev/kmsg: EOPNOTSUPP), so a
+/// short read is a gap, or the end.
 int read_cached(int fd, std::byte* room, std::size_t size, std::uint64_t offset,
                 std::size_t& got) noexcept {
     if (size > copied_at_once) return -EAGAIN;
@@ -77,13 +82,14 @@ int read_cached(int fd, std::byte* room, std::size_t size, std::uint64_t offset,
     }
 }
 
-int read_all(int fd, std::byte* room, std::size_t size, std::uint64_t offset,
+int read_all(const descriptor& d, std::byte* room, std::size_t size, std::uint64_t offset,
              std::size_t& got) noexcept {
     const std::size_t most = capped(size);
     for (;;) {
-        const int now = sys::read_at(fd, room + got, most - got, offset + got);
-        if (now > 0) got += static_cast<std::size_t>(now);
-        if (now <= 0 || got == most) return now < 0 ? now : static_cast<int>(got);
+        const int now = sys::read_at(d.fd, room + got, most - got, offset + got);
+        if (now < 0) return now;
+        got += static_cast<std::size_t>(now);
+        if (!goes_on(d, now, got, most)) return static_cast<int>(got);
     }
 }
 

@@ -21,8 +21,7 @@ namespace ringlet::file_access {
     return offset > INT64_MAX;
 }
 
-/// In the ring, after a read of `got` more bytes, `all` of `wanted` by now: true when there is more
-/// to be read.
+/// After a read of `got` more bytes, `all` of `wanted` by now: true when more is to be asked for.
 [[nodiscard]] inline bool goes_on(const descriptor& d, int got, std::size_t all,
                                   std::size_t wanted) noexcept {
     return got > 0 && all < wanted && !d.trust_short;
@@ -38,7 +37,7 @@ void prepare_write(io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t
 [[nodiscard]] int read_cached(int fd, std::byte* room, std::size_t size, std::uint64_t offset,
                               std::size_t& got) noexcept;
 /// The rest, waiting for it: on a worker thread.
-[[nodiscard]] int read_all(int fd, std::byte* room, std::size_t size, std::uint64_t offset,
-                           std::size_t& got) noexcept;
+[[nodiscard]] int read_all(const descriptor& d, std::byte* room, std::size_t size,
+                           std::uint64_t offset, std::size_t& got) noexcept;
 
 }  // namespace ringlet::file_access

@@ -32,7 +32,7 @@ int read_at_op::try_now() noexcept {
     return file_access::read_cached(descriptor_->fd, room_, size_, offset_, got_);
 }
 int read_at_op::attempt() noexcept {
-    return file_access::read_all(descriptor_->fd, room_, size_, offset_, got_);
+    return file_access::read_all(*descriptor_, room_, size_, offset_, got_);
 }
 
 void fetch_op::prepare(io_uring_sqe& sqe) noexcept { io_uring_prep_nop(&sqe); }  // never asked

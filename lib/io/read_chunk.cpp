@@ -51,7 +51,7 @@ int read_chunk_op::try_now() noexcept {
     return file_access::read_cached(descriptor_->fd, lease_.data_, lease_.size_, offset_, got_);
 }
 int read_chunk_op::attempt() noexcept {
-    return file_access::read_all(descriptor_->fd, lease_.data_, lease_.size_, offset_, got_);
+    return file_access::read_all(*descriptor_, lease_.data_, lease_.size_, offset_, got_);
 }
 
 template class operation<read_chunk_op>;

@@ -183,7 +183,14 @@ int set_blocking(int fd) noexcept {
     const int flags = checked(::fcntl(fd, F_GETFL));
     return flags < 0 ? flags : checked(::fcntl(fd, F_SETFL, flags & ~O_NONBLOCK));
 }
-int seekable(int fd) noexcept { return ::lseek(fd, 0, SEEK_CUR) < 0 ? -errno : 0; }
+int has_offsets(int fd) noexcept {
+    // Two questions: an eventfd takes a seek and refuses pread(2), a tun device the other way
+    // round. Other errors say nothing of it: /dev/kmsg does not tell where it stands (EINVAL), what
+    // is open for writing only is not read (EBADF). Without a buffer nothing is read.
+    const bool none = (::lseek(fd, 0, SEEK_CUR) < 0 && errno == ESPIPE) ||
+                      (::preadv2(fd, nullptr, 0, 0, 0) < 0 && errno == ESPIPE);
+    return none ? -ESPIPE : 0;
+}
 int event_fd() noexcept {
     if (const int error = kernel::fault::injected("event_fd")) return -error;
     return checked(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));

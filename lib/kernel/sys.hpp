@@ -59,8 +59,8 @@ inline constexpr int current_folder = -100;  // AT_FDCWD
 void close(int fd) noexcept;
 [[nodiscard]] int set_nonblocking(int fd) noexcept;
 [[nodiscard]] int set_blocking(int fd) noexcept;
-/// 0, or -ESPIPE for what has no offsets (FIFOs, sockets, terminals).
-[[nodiscard]] int seekable(int fd) noexcept;
+/// 0, or -ESPIPE for what has no offsets (FIFOs, sockets, terminals, eventfds).
+[[nodiscard]] int has_offsets(int fd) noexcept;
 [[nodiscard]] int event_fd() noexcept;
 /// Both ends close-on-exec and non-blocking: ends[0] is read from, ends[1] written to.
 [[nodiscard]] int pipe(int* ends) noexcept;

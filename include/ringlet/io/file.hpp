@@ -29,8 +29,8 @@ public:
     /// An empty one: test with operator bool.
     file() noexcept = default;
     /// Takes an open descriptor on the current core. O_NONBLOCK, which it shares with its duplicates,
-    /// is taken off it at the first read or write. What has no offsets (FIFOs, sockets, terminals)
-    /// cannot be read or written: invalid_seek.
+    /// is taken off it at the first read or write. What has no offsets (FIFOs, sockets, terminals,
+    /// eventfds) cannot be read or written: invalid_seek.
     explicit file(owned_descriptor opened) noexcept : descriptor_(std::move(opened)) {
         if (descriptor_) (*descriptor_).nonblocking = true;  // as far as is known
     }
@@ -49,8 +49,10 @@ public:
     }
 
     /// Reads from `offset` until `room` is full or the file ends (or 1 GiB is read: pread(2)):
-    /// result<size_t>; errc::end_of_stream when `offset` is at the end or beyond. A file that gives
-    /// what it has in pieces (those of /proc) is read piece by piece.
+    /// result<size_t>; errc::end_of_stream when `offset` is at the end or beyond. A regular file
+    /// that gives what it has in pieces (those of /proc) is read piece by piece; /proc/kmsg, one of
+    /// those, waits with what it has for more. A device is read once, for at least one byte: the
+    /// next record of one that gives records (/dev/kmsg) may be long in coming.
     [[nodiscard]] read_at_op read_at(std::span<std::byte> room,
                                      std::uint64_t offset) const noexcept {
         return read_at_op(*descriptor_, room, offset);
