@@ -13,6 +13,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 
@@ -86,6 +87,36 @@ TEST_CASE("an offset that no file has is no position in it: nothing is read, wri
         CHECK(both.client.try_shutdown_send().has_value());
         CHECK((co_await both.server.recv(room)).error() == errc::end_of_stream);
         CHECK(files::get(dir / "f") == "what it was");
+    });
+}
+
+TEST_CASE("a read that reaches past the last byte a file can have gives those before, or the end") {
+    flavours::each_task([](core&) -> task<> {
+        constexpr std::uint64_t last = INT64_MAX;
+        const files::temp_folder dir;
+        files::put(dir / "f", "short");
+        auto f = (co_await file::open(dir / "f")).value();
+        std::array<std::byte, 8> room{};
+        for (const std::uint64_t offset : {last, last - 3, last - 8}) {
+            CHECK((co_await f.read_at(room, offset)).error() == errc::end_of_stream);
+            CHECK((co_await f.read_at({}, offset)).value_or(1) == 0);
+            CHECK((co_await f.read_chunk(offset)).error() == errc::end_of_stream);
+            CHECK((co_await f.read_chunk(offset, 2)).error() == errc::end_of_stream);
+        }
+        // One that has them all.
+        const int fd = ::memfd_create("ringlet", MFD_CLOEXEC);
+        REQUIRE(fd >= 0);
+        const file full{owned_descriptor(fd)};
+        REQUIRE(::pwrite(fd, "end", 3, INT64_MAX - 3) == 3);
+        CHECK((co_await full.read_at(room, last - 3)).value_or(0) == 3);
+        CHECK(net::text_of(std::span(room).first(3)) == "end");
+        CHECK((co_await full.read_at(room, last)).error() == errc::end_of_stream);
+        {
+            const auto tail = co_await full.read_chunk(last - 3);
+            REQUIRE(tail);
+            CHECK(tail->text() == "end");
+        }
+        CHECK((co_await full.read_chunk(last)).error() == errc::end_of_stream);
     });
 }
 

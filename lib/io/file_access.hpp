@@ -15,10 +15,14 @@ namespace ringlet::file_access {
 /// Before a file's first read or write: 0 or -errno.
 [[nodiscard]] int make_ready(descriptor& d) noexcept;
 
+/// Where the largest file ends. A read that reaches behind it is refused (EINVAL), whatever there
+/// is before it.
+inline constexpr std::uint64_t last_end = INT64_MAX;
+
 /// An offset that no file has: the kernel would take the highest for "where the file stands", and the
 /// ring does.
 [[nodiscard]] constexpr bool beyond_any(std::uint64_t offset) noexcept {
-    return offset > INT64_MAX;
+    return offset > last_end;
 }
 
 /// After a read of `got` more bytes, `all` of `wanted` by now: true when more is to be asked for.

@@ -16,7 +16,8 @@ namespace ringlet {
 
 bool read_at_op::start(core& c, cancel_scope& context) noexcept {
     answer = file_access::make_ready(*descriptor_);
-    if (answer != 0 || file_access::beyond_any(offset_)) [[unlikely]] return answered_at_once(c);
+    if (answer != 0 || offset_ >= file_access::last_end) [[unlikely]] return answered_at_once(c);
+    size_ = std::min<std::size_t>(size_, file_access::last_end - offset_);
     return operation::start(c, context);
 }
 void read_at_op::prepare(io_uring_sqe& sqe) noexcept {

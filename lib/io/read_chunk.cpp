@@ -15,7 +15,9 @@ namespace ringlet {
 bool read_chunk_op::start(core& c, cancel_scope& context) noexcept {
     answer = file_access::make_ready(*descriptor_);
     if (answer == 0) answer = c.buffers().open();
-    if (answer != 0 || file_access::beyond_any(offset_)) [[unlikely]] return answered_at_once(c);
+    if (answer != 0 || offset_ >= file_access::last_end) [[unlikely]] return answered_at_once(c);
+    most_ = static_cast<std::uint32_t>(
+        std::min<std::uint64_t>(most_, file_access::last_end - offset_));
     if (take_buffer(c)) [[likely]] return operation::start(c, context);
     wait(c, context, phase::parked);
     wait_.owner = this;
