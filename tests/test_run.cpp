@@ -233,6 +233,50 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
     });
 }
 
+TEST_CASE("one accepting core whose inbox is full is told later that another one wants connections") {
+    flavours::each_backend([](run_options& options) {
+        options.cores = 2;
+        options.accept = run_options::accept_mode::one_core;
+        options.core.inbox_capacity = 2;
+        std::atomic<unsigned> listening = 0;
+        std::atomic<bool> busy = false;
+        std::atomic<bool> wanted = false;
+        std::atomic<bool> done = false;
+        bool served = false;
+        CHECK(run(options, [&]() -> task<> {
+                  while (listening < core_index()) co_await yield();
+                  auto door = tcp_listener::bind("127.0.0.1:0").value();
+                  ++listening;
+                  if (core_index() == 0) {  // it has the socket, and wants none itself
+                      while (listening < 2) co_await yield();
+                      busy = true;
+                      const auto limit = now() + 30s;
+                      while (!wanted && now() < limit) std::this_thread::yield();
+                      co_await come_true([&] { return done.load(); });
+                      co_return;
+                  }
+                  const net::plain_client for_core_0(door.local_name());
+                  const net::plain_client client(door.local_name());
+                  co_await come_true([&] { return busy.load(); });
+                  const message nothing{.run = [](void*, std::uintptr_t) noexcept {}};
+                  while (detail::core_at(0)->post(nothing)) {}
+                  const auto take = [&]() -> task<> {
+                      served = (co_await door.next()).has_value();
+                      done = true;
+                  };
+                  co_await with_scope([&](scope& s) -> task<> {
+                      s.start(take());
+                      co_await yield();
+                      wanted = true;
+                      co_await come_true([&] { return done.load(); });
+                      s.cancel();
+                  });
+                  done = true;
+              }) == 0);
+        CHECK(served);
+    });
+}
+
 TEST_CASE("what was listened on and closed can be listened on again, by all cores") {
     const std::string file =
         (std::filesystem::temp_directory_path() / ("ringlet-again-" + std::to_string(getpid())))
