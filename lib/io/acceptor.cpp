@@ -41,14 +41,6 @@ bool concerns_one_connection(int error) noexcept {
     }
 }
 
-/// Whether `holds` for what waits at any of the cores that listen.
-template <class Test>
-bool any_core(const shared_port& port, Test holds) noexcept {
-    for (std::size_t i = 0; i < port.open.size(); ++i)
-        if (port.open[i].load() && holds(port.waiting[i].load())) return true;
-    return false;
-}
-
 }  // namespace
 
 const completion_kind acceptor::kind_{
@@ -79,18 +71,9 @@ acceptor::acceptor(core& home, owned_descriptor socket, shared_port& port, bool 
     port_ = &port;
     ++port.users;
     if (!fed) return;
-    shared_ = &port;
     direct_ = false;  // a slot of this ring's table is of no use to another core
-    // From the first wait on, of whichever core; one that waits already has told a former acceptor.
-    const bool others_wait = std::any_of(port.open.begin(), port.open.end(),
-                                         [](const auto& open) { return open.load(); });
-    port.listeners[program::this_core] = this;
-    port.open[program::this_core].store(true, std::memory_order_release);
-    if (!socket_) return;
-    port.accepts_on.store(program::this_core, std::memory_order_release);
-    accepts_ = false;
-    port.full.store(true);
-    if (others_wait) accept_again();
+    dealer_.emplace(*this, port.deal, options_.ready_limit, static_cast<bool>(socket_));
+    if (dealer_->accepting()) accept_again();
 }
 
 acceptor::~acceptor() {
@@ -160,7 +143,7 @@ int acceptor::take_or_arm() noexcept {
         arm();
         return -EAGAIN;
     }
-    if (shared_ != nullptr) return -EAGAIN;  // all are accepted as they come
+    if (dealer_) return -EAGAIN;  // all are accepted as they come
     const int fd = try_accept();
     return fd >= 0 ? fd : -EAGAIN;
 }
@@ -168,7 +151,7 @@ int acceptor::take_or_arm() noexcept {
 void acceptor::wait(next_op& waiter) noexcept {
     RINGLET_CHECK(waiting_ == nullptr, "two tasks wait for the next connection of one listener");
     waiting_ = &waiter;
-    if (shared_ != nullptr) tell_of_room();
+    if (dealer_) dealer_->tell_of_room();
     if (home_.ring() != nullptr || !socket_ || pause_.linked()) return;
     sit();
     if (const int error = home_.register_descriptor(*socket_, side::read); error != 0) absorb(error);
@@ -200,14 +183,14 @@ int acceptor::edge(completion& self) noexcept {
     // One at a time, and only for somebody: the rest waits in the backlog. With several cores to
     // deal out to, each turn takes a handful.
     const auto wanted = [&a] {
-        return a.shared_ == nullptr ? a.somebody_waits() : a.accepts_ && !a.ended_;
+        return a.dealer_ ? a.dealer_->accepting() && !a.ended_ : a.somebody_waits();
     };
     for (int n = 0; n < 64 && wanted(); ++n) {
         const int fd = a.try_accept();
         if (fd < 0) return -EAGAIN;
         a.arrived(fd);
     }
-    if (a.shared_ == nullptr || !wanted()) {
+    if (!a.dealer_ || !wanted()) {
         a.leave();
     } else if (a.at != phase::edge) {
         a.home_.queue_attempt(a);
@@ -216,13 +199,13 @@ int acceptor::edge(completion& self) noexcept {
 }
 
 void acceptor::arm() noexcept {
-    if (armed_ || retired_ || ended_ || !socket_ || pause_.linked() || home_.ring() == nullptr) return;
+    if (armed_) return;
     set_slots_aside();
     io_uring_sqe& sqe = home_.ring()->take();
     prepare_accept(sqe, (*socket_).fd, set_aside_ > 0);
     // No room for the peer's address: the next connection of a multishot accept would overwrite it.
     // And it takes all that is in the backlog, which is too much where a core has no room.
-    const bool many = multishot_ && set_aside_ != 1 && !is_crowded();
+    const bool many = multishot_ && set_aside_ != 1 && !(dealer_ && dealer_->someone_is_full());
     if (many) sqe.ioprio |= IORING_ACCEPT_MULTISHOT;
     io_uring_sqe_set_data64(&sqe, user_data(*this, kernel::tag::many));
     armed_ = true;
@@ -267,7 +250,7 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     --c.in_flight;
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_ = false;
     if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
-    if (a.waiting_ != nullptr || a.is_room(a.options_.ready_limit - 1)) {
+    if (a.waiting_ != nullptr || a.is_room()) {
         a.accept_again();
     } else {
         a.stop_accepting();  // the last room may have gone to others since it was asked to end
@@ -287,109 +270,51 @@ void acceptor::retired_answered(core& c, acceptor& a, int result, std::uint32_t 
 }
 
 void acceptor::arrived(int fd) noexcept {
-    if (shared_ == nullptr || !deal_out(fd)) deliver(fd);
-    if (!is_room(options_.ready_limit - 1)) stop_accepting();
+    if (!dealer_ || !dealer_->give(fd)) deliver(fd);
+    if (!is_room()) stop_accepting();
 }
 
 void acceptor::deliver(int fd) noexcept {
-    if (give_to_waiter(fd)) return;
-    ready_.push_back(fd);
-    if (shared_ != nullptr) shared_->waiting[program::this_core].fetch_add(1);
+    if (!give_to_waiter(fd)) {
+        ready_.push_back(fd);
+    } else if (dealer_) {
+        dealer_->took_one();
+    }
 }
 
-/// Whether this core, or one that it accepts for, has no more than `most` that its program has not
-/// taken.
-bool acceptor::is_room(unsigned most) const noexcept {
-    if (shared_ == nullptr) return ready_.size() <= most;
-    return any_core(*shared_, [most](unsigned waiting) { return waiting <= most; });
-}
-
-/// Whether one of the cores that this one accepts for has no room.
-bool acceptor::is_crowded() const noexcept {
-    const unsigned limit = options_.ready_limit;
-    return shared_ != nullptr &&
-           any_core(*shared_, [limit](unsigned waiting) { return waiting >= limit; });
+/// Whether this core, or one that it accepts for, may have one more that its program has not taken.
+bool acceptor::is_room() const noexcept {
+    return dealer_ ? dealer_->someone_has_room() : ready_.size() < options_.ready_limit;
 }
 
 /// What else comes waits in the backlog.
 void acceptor::stop_accepting() noexcept {
     if (home_.ring() != nullptr) disarm();
-    if (shared_ == nullptr) return;
-    accepts_ = false;
-    shared_->full.store(true);
-    // A core that took one before it could see that is not going to tell.
-    if (is_room(options_.ready_limit / 2) && shared_->full.exchange(false)) accept_again();
+    if (dealer_ && !dealer_->say_full()) accept_again();
 }
 
 void acceptor::accept_again() noexcept {
-    accepts_ = true;
-    if (shared_ != nullptr) shared_->full.store(false);
-    if (ended_ || retired_ || !socket_) return;
+    if (dealer_) dealer_->say_open();
+    look_again();
+}
+
+/// Unless a pause goes on: then at its end.
+void acceptor::look_again() noexcept {
+    if (ended_ || !socket_ || pause_.linked()) return;
     if (home_.ring() != nullptr) {
         arm();
-    } else if (!pause_.linked()) {
+    } else if (waiting_ != nullptr || dealer_) {
         attempt_soon();
     }
 }
 
 /// This core's program has taken one: goes on when half of the room is free again.
 void acceptor::taken() noexcept {
-    if (shared_ == nullptr) {
-        if (ready_.size() < options_.ready_limit / 2 && !ended_) arm();
-    } else {
-        shared_->waiting[program::this_core].fetch_sub(1);
-        tell_of_room();
+    if (dealer_) {
+        dealer_->took_one();
+    } else if (ready_.size() < options_.ready_limit / 2) {
+        look_again();
     }
-}
-
-/// Where one core accepts for all and does not, since none had room or wanted any: this one does.
-void acceptor::tell_of_room() noexcept {
-    if (!shared_->full.load()) return;
-    const unsigned left = shared_->waiting[program::this_core].load();
-    if (left > options_.ready_limit / 2 || !shared_->full.exchange(false)) return;
-    const unsigned accepting = shared_->accepts_on.load(std::memory_order_acquire);
-    if (accepting == program::this_core) return accept_again();
-    const message m{.run =
-                        [](void* port, std::uintptr_t) noexcept {
-                            acceptor* here = static_cast<shared_port*>(port)
-                                                 ->listeners[program::this_core];
-                            if (here != nullptr) here->accept_again();
-                        },
-                    .subject = shared_};
-    program& p = *program::running.load(std::memory_order_acquire);
-    if (p.cores[accepting] != nullptr && p.cores[accepting]->post(m)) return;
-    shared_->full.store(true);  // its inbox is full: once more in a while
-    if (!pause_.linked()) home_.timers().arm_after(pause_, first_pause_ns);
-}
-
-/// Gives a connection to the next core in turn that has room; false when that is this one, or none.
-bool acceptor::deal_out(int fd) noexcept {
-    program& p = *program::running.load(std::memory_order_acquire);
-    const auto count = static_cast<unsigned>(p.cores.size());
-    for (unsigned tried = 0; tried < count; ++tried) {
-        const unsigned to = next_core_++ % count;
-        if (!shared_->open[to].load(std::memory_order_acquire)) continue;  // not yet, or no more
-        if (shared_->waiting[to].load(std::memory_order_relaxed) >= options_.ready_limit) continue;
-        if (to == program::this_core) return false;
-        shared_->waiting[to].fetch_add(1);
-        const message m{.run =
-                            [](void* port, std::uintptr_t word) noexcept {
-                                auto& shared = *static_cast<shared_port*>(port);
-                                shared.waiting[program::this_core].fetch_sub(1);
-                                acceptor* here = shared.listeners[program::this_core];
-                                if (here != nullptr) {
-                                    here->deliver(static_cast<int>(word));
-                                    here->tell_of_room();
-                                } else {
-                                    sys::close(static_cast<int>(word));
-                                }
-                            },
-                        .subject = shared_,
-                        .word = static_cast<std::uintptr_t>(fd)};
-        if (p.cores[to] != nullptr && p.cores[to]->post(m)) return true;
-        shared_->waiting[to].fetch_sub(1);
-    }
-    return false;
 }
 
 void acceptor::absorb(int error) noexcept {
@@ -414,14 +339,8 @@ void acceptor::absorb(int error) noexcept {
 
 void acceptor::pause::over(timer& t) noexcept {
     acceptor& a = *static_cast<pause&>(t).owner;
-    if (a.ended_ || a.retired_) return;
-    if (!a.socket_) return a.tell_of_room();
     a.failed_in_a_row_ = 0;
-    if (a.home_.ring() != nullptr) {
-        a.arm();
-    } else if (a.waiting_ != nullptr || a.shared_ != nullptr) {
-        a.attempt_soon();
-    }
+    a.look_again();
 }
 
 void acceptor::cancelled(core&, completion&) noexcept {}
@@ -471,12 +390,8 @@ void acceptor::retire() noexcept {
 /// Who listens on this address next opens a socket of his own if this one was the last, or the one
 /// that had the socket, or the file by which it is found.
 void acceptor::leave_port() noexcept {
-    if (shared_ != nullptr) {
-        shared_->open[program::this_core].store(false, std::memory_order_release);
-        shared_->listeners[program::this_core] = nullptr;
-        shared_->waiting[program::this_core].fetch_sub(static_cast<unsigned>(ready_.size()));
-    }
-    const bool had_it = shared_ != nullptr ? static_cast<bool>(socket_) : file_.exists();
+    const bool had_it = dealer_ ? static_cast<bool>(socket_) : file_.exists();
+    if (dealer_) dealer_->leave(ready_.size());
     if (--port_->users > 0 && !had_it) return;
     port_->bound = false;
     port_->socket.reset();

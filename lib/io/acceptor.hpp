@@ -8,11 +8,13 @@
 #include <ringlet/io/accept.hpp>
 #include <ringlet/io/tcp_options.hpp>
 
+#include <io/deal.hpp>
 #include <io/program.hpp>
 #include <io/socket_file.hpp>
 
 #include <cstdint>
 #include <deque>
+#include <optional>
 
 namespace ringlet {
 
@@ -38,6 +40,11 @@ public:
     void waiter_left() noexcept { waiting_ = nullptr; }
     /// Ends waiting tasks and the kernel's accept. The object goes with the kernel's last answer.
     void retire() noexcept;
+
+    /// A connection for this core's program, which may be one that another core has accepted.
+    void deliver(int fd) noexcept;
+    /// Accepting goes on after stop_accepting(): there is room.
+    void accept_again() noexcept;
 
     [[nodiscard]] const address& local() const noexcept { return local_; }
     [[nodiscard]] descriptor& socket() const noexcept { return *socket_; }
@@ -76,14 +83,10 @@ private:
     void set_slots_aside() noexcept;
     void disarm() noexcept;
     void arrived(int fd) noexcept;
-    void deliver(int fd) noexcept;
-    [[nodiscard]] bool deal_out(int fd) noexcept;
-    [[nodiscard]] bool is_room(unsigned most) const noexcept;
-    [[nodiscard]] bool is_crowded() const noexcept;
+    [[nodiscard]] bool is_room() const noexcept;
     void stop_accepting() noexcept;
-    void accept_again() noexcept;
+    void look_again() noexcept;
     void taken() noexcept;
-    void tell_of_room() noexcept;
     [[nodiscard]] bool is_passed_over(int error) noexcept;
     void leave_port() noexcept;
     void absorb(int error) noexcept;
@@ -93,14 +96,12 @@ private:
     owned_descriptor socket_;
     address local_;
     listen_options options_;
-    shared_port* port_ = nullptr;    // of a program of several cores
-    shared_port* shared_ = nullptr;  // the same, where one core accepts for all
+    shared_port* port_ = nullptr;   // of a program of several cores
+    std::optional<dealer> dealer_;  // where one core of it accepts for all
     socket_file file_;
-    unsigned next_core_ = 0;
 
     next_op* waiting_ = nullptr;
     std::deque<int> ready_;  // at most ready_limit and what one burst of answers brings
-    bool accepts_ = true;    // for the other cores: one of all has room
     bool armed_ = false;     // the ring has an accept of ours
     bool multishot_;         // not refused by the kernel, and of use
     bool direct_;            // accepts into the ring's table

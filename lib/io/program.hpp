@@ -6,6 +6,8 @@
 #include <ringlet/base/unique_fd.hpp>
 #include <ringlet/core/core.hpp>
 
+#include <io/deal.hpp>
+
 #include <atomic>
 #include <cstddef>
 #include <map>
@@ -16,11 +18,9 @@
 
 namespace ringlet {
 
-class acceptor;
-
 /// One address that the cores of a program listen on together. Lives as long as the program.
 struct shared_port {
-    explicit shared_port(unsigned cores) : listeners(cores), open(cores), waiting(cores) {}
+    explicit shared_port(unsigned cores) : deal(cores) {}
 
     std::mutex binding;          ///< held by the core that binds; the others then take `local`
     bool bound = false;
@@ -29,14 +29,7 @@ struct shared_port {
     address local;
     bool named = false;          ///< `local` is known, and stays
     unique_fd socket;            ///< a Unix-domain listener's, which all cores have a copy of
-    /// With one accepting core, that is `accepts_on`: each core's listener (its own thread's to read
-    /// and write), and how many connections it has been dealt and not taken yet.
-    std::atomic<unsigned> accepts_on = 0;
-    std::vector<acceptor*> listeners;
-    std::vector<std::atomic<bool>> open;  ///< whether that core has one, for the accepting core
-    std::vector<std::atomic<unsigned>> waiting;
-    /// No core has room, or none has wanted any yet: the accepting one waits to be told otherwise.
-    std::atomic<bool> full = false;
+    dealing deal;                ///< where one core accepts for all
 };
 
 /// What the cores started by one run() share. Set up before the first core, gone after the last.
