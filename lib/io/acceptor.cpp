@@ -41,10 +41,16 @@ bool concerns_one_connection(int error) noexcept {
     }
 }
 
+/// The connection's record; empty, and it is closed, when there is no memory for one.
+owned_descriptor recorded(int file) noexcept {
+    owned_descriptor connection(file);
+    if (connection) (*connection).nonblocking = nonblocking(here());
+    return connection;
+}
+
 }  // namespace
 
-const completion_kind acceptor::kind_{
-    .cancel = cancelled, .attempt = edge, .answered = ring_answered};
+const completion_kind acceptor::kind_{.attempt = edge, .answered = ring_answered};
 const completion_kind acceptor::stop_kind_{.cancel = stopped};
 
 acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
@@ -54,10 +60,8 @@ acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
       socket_(std::move(socket)),
       local_(local),
       options_(options),
-      file_(std::move(file)),
-      direct_(home.direct()) {
+      file_(std::move(file)) {
     options_.ready_limit = std::max(options_.ready_limit, 1U);
-    multishot_ = options_.ready_limit > 1;  // it takes all that is in the backlog before it can end
     if (home_.stop_requested()) {
         stop();
     } else {
@@ -71,7 +75,6 @@ acceptor::acceptor(core& home, owned_descriptor socket, shared_port& port, bool 
     port_ = &port;
     ++port.users;
     if (!fed) return;
-    direct_ = false;  // a slot of this ring's table is of no use to another core
     dealer_.emplace(*this, port.deal, options_.ready_limit, static_cast<bool>(socket_));
     if (dealer_->accepting()) accept_again();
 }
@@ -118,12 +121,8 @@ bool acceptor::give_to_waiter(int value) noexcept {
 }
 
 bool acceptor::adopt(int file, owned_descriptor& into) noexcept {
-    into = owned_descriptor(file);
-    if (into) {
-        (*into).nonblocking = nonblocking(here());
-    } else {
-        absorb(-ENOMEM);
-    }
+    into = recorded(file);
+    if (!into) absorb(-ENOMEM);
     return static_cast<bool>(into);
 }
 
@@ -174,8 +173,7 @@ int acceptor::try_accept() noexcept {
 /// The next connection may be fine; where none is, again and again, a pause is due.
 bool acceptor::is_passed_over(int error) noexcept {
     constexpr unsigned most_in_a_row = 16;
-    if (!concerns_one_connection(error) || ++failed_in_a_row_ >= most_in_a_row) return false;
-    return true;
+    return concerns_one_connection(error) && ++failed_in_a_row_ < most_in_a_row;
 }
 
 int acceptor::edge(completion& self) noexcept {
@@ -199,16 +197,17 @@ int acceptor::edge(completion& self) noexcept {
 }
 
 void acceptor::arm() noexcept {
-    if (armed_) return;
-    set_slots_aside();
+    if (armed()) return;
+    // One at a time where there may be no room for all that is in the backlog: a multishot accept
+    // takes that before it can end.
+    const bool many = !multishot_refused_ && options_.ready_limit > 1 &&
+                      !(dealer_ && dealer_->someone_is_full());
+    set_slots_aside(many);
     io_uring_sqe& sqe = home_.ring()->take();
     prepare_accept(sqe, (*socket_).fd, set_aside_ > 0);
     // No room for the peer's address: the next connection of a multishot accept would overwrite it.
-    // And it takes all that is in the backlog, which is too much where a core has no room.
-    const bool many = multishot_ && set_aside_ != 1 && !(dealer_ && dealer_->someone_is_full());
-    if (many) sqe.ioprio |= IORING_ACCEPT_MULTISHOT;
+    if (many && set_aside_ != 1) sqe.ioprio |= IORING_ACCEPT_MULTISHOT;
     io_uring_sqe_set_data64(&sqe, user_data(*this, kernel::tag::many));
-    armed_ = true;
     disarming_ = false;
     at = phase::ring;
     ++home_.in_flight;
@@ -216,17 +215,17 @@ void acceptor::arm() noexcept {
 
 /// A connection that finds no slot is closed by the kernel, and a multishot accept takes all that is
 /// in the backlog: it needs as many slots, or else one is accepted at a time. With none left plain
-/// descriptors are accepted.
-void acceptor::set_slots_aside() noexcept {
+/// descriptors are accepted, and always for others: a slot of this ring is of no use to another core.
+void acceptor::set_slots_aside(bool many) noexcept {
     kernel::ring& ring = *home_.ring();
-    if (!direct_ || ring.direct_left() == 0) return;
+    if (dealer_ || !home_.direct() || ring.direct_left() == 0) return;
     const auto burst = static_cast<unsigned>(std::max(options_.backlog, 1)) + options_.ready_limit;
-    set_aside_ = multishot_ && ring.direct_left() > burst ? burst : 1;
+    set_aside_ = many && ring.direct_left() > burst ? burst : 1;
     ring.take_direct(set_aside_);
 }
 
 void acceptor::disarm() noexcept {
-    if (!armed_ || disarming_) return;
+    if (!armed() || disarming_) return;
     disarming_ = true;
     home_.ring()->cancel(user_data(*this, kernel::tag::many));
 }
@@ -245,10 +244,9 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
         return;
     }
     c.ring()->untake_direct(std::exchange(a.set_aside_, 0));
-    a.armed_ = false;
     a.at = phase::idle;
     --c.in_flight;
-    if (result == -EINVAL || result == -ENOTSOCK) a.multishot_ = false;
+    if (result == -EINVAL || result == -ENOTSOCK) a.multishot_refused_ = true;
     if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
     if (a.waiting_ != nullptr || a.is_room()) {
         a.accept_again();
@@ -343,8 +341,6 @@ void acceptor::pause::over(timer& t) noexcept {
     a.look_again();
 }
 
-void acceptor::cancelled(core&, completion&) noexcept {}
-
 void acceptor::stopped(core&, completion& watch) noexcept {
     static_cast<stop_watch&>(watch).owner->stop();
 }
@@ -376,7 +372,7 @@ void acceptor::retire() noexcept {
     stop_node_.unlink_if_linked();
     if (!give_to_waiter(answer::cancelled) && waiting_ != nullptr) waiting_->acceptor_ = nullptr;
     waiting_ = nullptr;
-    if (armed_) {
+    if (armed()) {
         // The ring holds the socket until it has answered; shutdown(2) gives the port back now. Of a
         // Unix-domain socket it would end the other cores' duplicates.
         home_.ring()->submit_before_close();
@@ -396,15 +392,6 @@ void acceptor::leave_port() noexcept {
     port_->bound = false;
     port_->socket.reset();
 }
-
-namespace {
-result<tcp_stream> adopted(int fd) noexcept {
-    owned_descriptor socket(fd);
-    if (!socket) return std::make_error_code(std::errc::not_enough_memory);
-    (*socket).nonblocking = nonblocking(here());
-    return tcp_stream(std::move(socket));
-}
-}  // namespace
 
 // ---- the operations -----------------------------------------------------------------------------
 
@@ -452,7 +439,9 @@ int accept_op::attempt() noexcept {
 result<tcp_stream> accept_op::finish(int answer) noexcept {
     if (answer < 0 && into_table_) here().ring()->untake_direct(1);
     if (answer < 0) return answer::to_error(answer);
-    return adopted(into_table_ ? answer | direct_bit : answer);
+    owned_descriptor socket = recorded(into_table_ ? answer | direct_bit : answer);
+    if (!socket) return std::make_error_code(std::errc::not_enough_memory);
+    return tcp_stream(std::move(socket));
 }
 
 template class operation<accept_op, side::read>;

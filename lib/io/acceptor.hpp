@@ -48,7 +48,7 @@ public:
 
     [[nodiscard]] const address& local() const noexcept { return local_; }
     [[nodiscard]] descriptor& socket() const noexcept { return *socket_; }
-    [[nodiscard]] bool in_use() const noexcept { return waiting_ != nullptr || armed_; }
+    [[nodiscard]] bool in_use() const noexcept { return waiting_ != nullptr || armed(); }
 
 private:
     struct stop_watch : completion {
@@ -63,7 +63,6 @@ private:
         acceptor* owner;
     };
 
-    static void cancelled(core& c, completion& self) noexcept;
     static int edge(completion& self) noexcept;
     static void ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept;
     static void retired_answered(core& c, acceptor& a, int result, std::uint32_t flags) noexcept;
@@ -75,12 +74,14 @@ private:
     [[nodiscard]] bool somebody_waits() const noexcept {
         return waiting_ != nullptr && waiting_->at == phase::parked;
     }
+    /// The ring has an accept of ours.
+    [[nodiscard]] bool armed() const noexcept { return at == phase::ring; }
     void sit() noexcept;
     void attempt_soon() noexcept;
     void leave() noexcept;
     [[nodiscard]] int try_accept() noexcept;
     void arm() noexcept;
-    void set_slots_aside() noexcept;
+    void set_slots_aside(bool many) noexcept;
     void disarm() noexcept;
     void arrived(int fd) noexcept;
     [[nodiscard]] bool is_room() const noexcept;
@@ -102,13 +103,13 @@ private:
 
     next_op* waiting_ = nullptr;
     std::deque<int> ready_;  // at most ready_limit and what one burst of answers brings
-    bool armed_ = false;     // the ring has an accept of ours
-    bool multishot_;         // not refused by the kernel, and of use
-    bool direct_;            // accepts into the ring's table
-    unsigned set_aside_ = 0;  // slots of it, for what an armed accept may bring
-    bool disarming_ = false;
-    bool ended_ = false;     // by a stop, or being closed
-    bool retired_ = false;
+    // It accepts by the ring (`at` is ring), by epoll's seat (parked or edge), or not at all (idle).
+    // None of it begins while pause_ is linked, nor once it has ended.
+    bool disarming_ = false;          // in the ring, and asked to leave it
+    bool multishot_refused_ = false;  // by the kernel
+    bool ended_ = false;              // by a stop, or being closed
+    bool retired_ = false;            // and has left its port: goes with the ring's last answer
+    unsigned set_aside_ = 0;          // slots of the ring's table, for what it may bring
 
     pause pause_{*this};
     std::uint64_t pause_ns_ = 0;
