@@ -76,17 +76,17 @@ acceptor::acceptor(core& home, owned_descriptor socket, shared_port& port, bool 
     ++port.users;
     if (!fed) return;
     dealer_.emplace(*this, port.deal, options_.ready_limit, static_cast<bool>(socket_));
-    if (dealer_->accepting()) accept_again();
+    if (dealer_->accepting()) go_on();
 }
 
 acceptor::~acceptor() {
     stop_node_.unlink_if_linked();
     for (const int file : ready_) close_file(home_, file);
-    leave();
+    leave_seat();
 }
 
 /// epoll: takes the reading side, so that edges come here.
-void acceptor::sit() noexcept {
+void acceptor::take_seat() noexcept {
     descriptor& d = *socket_;
     if (d.seat(side::read) == this) return;
     d.sit(side::read, *this);
@@ -94,15 +94,15 @@ void acceptor::sit() noexcept {
     ++home_.in_flight;
 }
 /// epoll: lets edge() look in the next turn. Registered first: that makes the room in the queue.
-void acceptor::attempt_soon() noexcept {
-    sit();
+void acceptor::look_next_turn() noexcept {
+    take_seat();
     if (const int error = home_.register_descriptor(*socket_, side::read); error != 0) {
         absorb(error);
     } else if (at != phase::edge) {
         home_.queue_attempt(*this);
     }
 }
-void acceptor::leave() noexcept {
+void acceptor::leave_seat() noexcept {
     if (!socket_ || (*socket_).seat(side::read) != this) return;
     if (at == phase::edge) home_.forget_attempt(*this);
     (*socket_).seat(side::read) = nullptr;
@@ -130,7 +130,7 @@ int acceptor::take_or_arm() noexcept {
     if (!ready_.empty()) {
         const int fd = ready_.front();
         ready_.pop_front();
-        taken();
+        took_one();
         return fd;
     }
     if (ended_) {
@@ -152,7 +152,7 @@ void acceptor::wait(next_op& waiter) noexcept {
     waiting_ = &waiter;
     if (dealer_) dealer_->tell_of_room();
     if (home_.ring() != nullptr || !socket_ || pause_.linked()) return;
-    sit();
+    take_seat();
     if (const int error = home_.register_descriptor(*socket_, side::read); error != 0) absorb(error);
 }
 
@@ -189,7 +189,7 @@ int acceptor::edge(completion& self) noexcept {
         a.arrived(fd);
     }
     if (!a.dealer_ || !wanted()) {
-        a.leave();
+        a.leave_seat();
     } else if (a.at != phase::edge) {
         a.home_.queue_attempt(a);
     }
@@ -215,7 +215,7 @@ void acceptor::arm() noexcept {
 
 /// A connection that finds no slot is closed by the kernel, and a multishot accept takes all that is
 /// in the backlog: it needs as many slots, or else one is accepted at a time. With none left plain
-/// descriptors are accepted, and always for others: a slot of this ring is of no use to another core.
+/// descriptors are accepted, and always where it deals out: other cores have no use for its slots.
 void acceptor::set_slots_aside(bool many) noexcept {
     kernel::ring& ring = *home_.ring();
     if (dealer_ || !home_.direct() || ring.direct_left() == 0) return;
@@ -232,7 +232,7 @@ void acceptor::disarm() noexcept {
 
 void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept {
     auto& a = static_cast<acceptor&>(self);
-    if (a.retired_) return retired_answered(c, a, result, flags);
+    if (a.closed_) return answered_closed(c, a, result, flags);
     if (result >= 0) {
         a.pause_ns_ = a.failed_in_a_row_ = 0;
         const bool direct = a.set_aside_ > 0;
@@ -248,15 +248,15 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     --c.in_flight;
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_refused_ = true;
     if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
-    if (a.waiting_ != nullptr || a.is_room()) {
-        a.accept_again();
+    if (a.waiting_ != nullptr || a.has_room()) {
+        a.go_on();
     } else {
-        a.stop_accepting();  // the last room may have gone to others since it was asked to end
+        a.pause_until_room();  // the last room may have gone to others since it was asked to end
     }
 }
 
 /// Nobody is there for it any more. Closing into a full queue reaps, so it comes last.
-void acceptor::retired_answered(core& c, acceptor& a, int result, std::uint32_t flags) noexcept {
+void acceptor::answered_closed(core& c, acceptor& a, int result, std::uint32_t flags) noexcept {
     const bool direct = a.set_aside_ > 0;
     if (direct && result >= 0) c.ring()->take_direct(1);
     if ((flags & IORING_CQE_F_MORE) == 0) {
@@ -269,7 +269,7 @@ void acceptor::retired_answered(core& c, acceptor& a, int result, std::uint32_t 
 
 void acceptor::arrived(int fd) noexcept {
     if (!dealer_ || !dealer_->give(fd)) deliver(fd);
-    if (!is_room()) stop_accepting();
+    if (!has_room()) pause_until_room();
 }
 
 void acceptor::deliver(int fd) noexcept {
@@ -281,37 +281,37 @@ void acceptor::deliver(int fd) noexcept {
 }
 
 /// Whether this core, or one that it accepts for, may have one more that its program has not taken.
-bool acceptor::is_room() const noexcept {
+bool acceptor::has_room() const noexcept {
     return dealer_ ? dealer_->someone_has_room() : ready_.size() < options_.ready_limit;
 }
 
 /// What else comes waits in the backlog.
-void acceptor::stop_accepting() noexcept {
+void acceptor::pause_until_room() noexcept {
     if (home_.ring() != nullptr) disarm();
-    if (dealer_ && !dealer_->say_full()) accept_again();
+    if (dealer_ && !dealer_->say_full()) go_on();
 }
 
-void acceptor::accept_again() noexcept {
+void acceptor::go_on() noexcept {
     if (dealer_) dealer_->say_open();
-    look_again();
+    accept_more();
 }
 
-/// Unless a pause goes on: then at its end.
-void acceptor::look_again() noexcept {
+/// Arms the ring or looks in the next turn; while a pause after an error goes on, at its end.
+void acceptor::accept_more() noexcept {
     if (ended_ || !socket_ || pause_.linked()) return;
     if (home_.ring() != nullptr) {
         arm();
     } else if (waiting_ != nullptr || dealer_) {
-        attempt_soon();
+        look_next_turn();
     }
 }
 
 /// This core's program has taken one: goes on when half of the room is free again.
-void acceptor::taken() noexcept {
+void acceptor::took_one() noexcept {
     if (dealer_) {
         dealer_->took_one();
     } else if (ready_.size() < options_.ready_limit / 2) {
-        look_again();
+        accept_more();
     }
 }
 
@@ -338,7 +338,7 @@ void acceptor::absorb(int error) noexcept {
 void acceptor::pause::over(timer& t) noexcept {
     acceptor& a = *static_cast<pause&>(t).owner;
     a.failed_in_a_row_ = 0;
-    a.look_again();
+    a.accept_more();
 }
 
 void acceptor::stopped(core&, completion& watch) noexcept {
@@ -356,7 +356,7 @@ void acceptor::stop() noexcept {
     static_cast<void>(give_to_waiter(fd >= 0 ? fd : answer::stopping));
 }
 
-void acceptor::retire() noexcept {
+void acceptor::close() noexcept {
     // First, while whatever is told is still dealt with: cancelling may reap, and so tell the last.
     ended_ = true;
     disarm();
@@ -366,7 +366,7 @@ void acceptor::retire() noexcept {
         binding = std::unique_lock(port_->binding);
         leave_port();
     }
-    retired_ = true;
+    closed_ = true;
     file_.remove();
     pause_.disarm();
     stop_node_.unlink_if_linked();

@@ -39,12 +39,11 @@ public:
     [[nodiscard]] bool adopt(int file, owned_descriptor& into) noexcept;
     void waiter_left() noexcept { waiting_ = nullptr; }
     /// Ends waiting tasks and the kernel's accept. The object goes with the kernel's last answer.
-    void retire() noexcept;
-
-    /// A connection for this core's program, which may be one that another core has accepted.
+    void close() noexcept;
+    /// A connection for this core's program, which another core may have accepted.
     void deliver(int fd) noexcept;
-    /// Accepting goes on after stop_accepting(): there is room.
-    void accept_again() noexcept;
+    /// Ends pause_until_room(): there is room.
+    void go_on() noexcept;
 
     [[nodiscard]] const address& local() const noexcept { return local_; }
     [[nodiscard]] descriptor& socket() const noexcept { return *socket_; }
@@ -65,7 +64,7 @@ private:
 
     static int edge(completion& self) noexcept;
     static void ring_answered(core& c, ring_target& self, int result, std::uint32_t flags) noexcept;
-    static void retired_answered(core& c, acceptor& a, int result, std::uint32_t flags) noexcept;
+    static void answered_closed(core& c, acceptor& a, int result, std::uint32_t flags) noexcept;
     static void stopped(core& c, completion& watch) noexcept;
     static const completion_kind kind_;
     static const completion_kind stop_kind_;
@@ -76,18 +75,18 @@ private:
     }
     /// The ring has an accept of ours.
     [[nodiscard]] bool armed() const noexcept { return at == phase::ring; }
-    void sit() noexcept;
-    void attempt_soon() noexcept;
-    void leave() noexcept;
+    void take_seat() noexcept;
+    void look_next_turn() noexcept;
+    void leave_seat() noexcept;
     [[nodiscard]] int try_accept() noexcept;
     void arm() noexcept;
     void set_slots_aside(bool many) noexcept;
     void disarm() noexcept;
     void arrived(int fd) noexcept;
-    [[nodiscard]] bool is_room() const noexcept;
-    void stop_accepting() noexcept;
-    void look_again() noexcept;
-    void taken() noexcept;
+    [[nodiscard]] bool has_room() const noexcept;
+    void pause_until_room() noexcept;
+    void accept_more() noexcept;
+    void took_one() noexcept;
     [[nodiscard]] bool is_passed_over(int error) noexcept;
     void leave_port() noexcept;
     void absorb(int error) noexcept;
@@ -103,12 +102,12 @@ private:
 
     next_op* waiting_ = nullptr;
     std::deque<int> ready_;  // at most ready_limit and what one burst of answers brings
-    // It accepts by the ring (`at` is ring), by epoll's seat (parked or edge), or not at all (idle).
+    // It accepts by the ring (`at` is ring), by epoll's seat (parked or edge), or not now (idle).
     // None of it begins while pause_ is linked, nor once it has ended.
     bool disarming_ = false;          // in the ring, and asked to leave it
     bool multishot_refused_ = false;  // by the kernel
     bool ended_ = false;              // by a stop, or being closed
-    bool retired_ = false;            // and has left its port: goes with the ring's last answer
+    bool closed_ = false;             // and has left its port: goes with the ring's last answer
     unsigned set_aside_ = 0;          // slots of the ring's table, for what it may bring
 
     pause pause_{*this};

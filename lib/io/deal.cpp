@@ -19,7 +19,7 @@ dealer::dealer(acceptor& owner, dealing& all, unsigned limit, bool accepts) noex
       all_(all),
       mine_(all.places[program::this_core]),
       limit_(limit),
-      // From the first wait on, of whichever core; one that waits already has told a former acceptor.
+      // From the first wait on, of whichever core; who waits already has told a former acceptor.
       accepting_(accepts && anyone_has(0, UINT_MAX)) {
     mine_.listener = this;
     mine_.open.store(true);
@@ -60,7 +60,7 @@ void dealer::tell_of_room() noexcept {
     if (!all_.full.load()) return;
     if (mine_.waiting.load() > limit_ / 2 || !all_.full.exchange(false)) return;
     const unsigned accepting = all_.accepts_on.load();
-    if (accepting == program::this_core) return owner_.accept_again();
+    if (accepting == program::this_core) return owner_.go_on();
     if (post(accepting, told)) return;
     all_.full.store(true);  // its inbox is full: once more in a while
     constexpr std::uint64_t again_ns = 10'000'000;
@@ -103,7 +103,7 @@ void dealer::dealt(void* all, std::uintptr_t fd) noexcept {
 
 void dealer::told(void* all, std::uintptr_t) noexcept {
     dealer* const listener = static_cast<dealing*>(all)->places[program::this_core].listener;
-    if (listener != nullptr) listener->owner_.accept_again();
+    if (listener != nullptr) listener->owner_.go_on();
 }
 
 }  // namespace ringlet

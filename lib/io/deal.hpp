@@ -41,7 +41,7 @@ public:
     /// This core listens no more; `left` connections have not been taken.
     void leave(std::size_t left) noexcept;
 
-    /// To the next core in turn that has room; false when this one shall keep it. Counted either way.
+    /// To the next core in turn that has room; false: this one shall keep it. Counted either way.
     [[nodiscard]] bool give(int fd) noexcept;
     /// This core's program has taken one.
     void took_one() noexcept;

@@ -124,7 +124,7 @@ result<tcp_listener> tcp_listener::bind(std::string_view local, const listen_opt
     return bind(*parsed, options);
 }
 
-void tcp_listener::retire::operator()(acceptor* a) const noexcept { a->retire(); }
+void tcp_listener::retire::operator()(acceptor* a) const noexcept { a->close(); }
 tcp_listener& tcp_listener::operator=(tcp_listener&&) noexcept = default;
 tcp_listener::~tcp_listener() = default;
 
