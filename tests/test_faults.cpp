@@ -25,11 +25,13 @@ using namespace ringlet;
 namespace {
 
 thread_local long allocations_left = -1;  // -1: none fails
+thread_local std::size_t largest = SIZE_MAX;  // any above it fails
 
 }  // namespace
 
 void* operator new(std::size_t size) {
     if (allocations_left > 0 && --allocations_left == 0) throw std::bad_alloc();
+    if (size > largest) throw std::bad_alloc();
     if (void* memory = std::malloc(size)) return memory;
     throw std::bad_alloc();
 }
@@ -238,6 +240,63 @@ TEST_CASE("any allocation may fail: an error or bad_alloc, and nothing leaks or 
             REQUIRE(n < 1000);
         }
         MESSAGE(c.describe(), ": ", n - 1, " allocations failed in turn");
+    });
+}
+
+namespace {
+/// From now on no descriptor gets a record: all that there are are taken, and `largest` forbids more.
+std::vector<owned_descriptor> take_all_records() {
+    largest = 4096;
+    std::vector<owned_descriptor> all;
+    do all.emplace_back(::dup(0));
+    while (all.back());
+    return all;
+}
+}  // namespace
+
+TEST_CASE("a stop ends the wait for a connection that there is no memory for") {
+    for (const bool waiting : {false, true}) {
+        INFO("waiting " << waiting);
+        flavours::each_virtual([&](core& c, manual_clock&) -> task<> {
+            auto door =
+                tcp_listener::bind("127.0.0.1:0", listen_options{.on_absorbed = [](auto&) {}});
+            std::error_code end;
+            const auto take = [&]() -> task<> { end = (co_await door->next()).error(); };
+            co_await with_scope([&](scope& s) -> task<> {
+                if (waiting) s.start(take());
+                co_await yield();
+                const auto records = take_all_records();
+                const net::plain_client client(door->local_name());
+                c.request_stop();
+                if (!waiting) s.start(take());
+                CHECK(co_await sleep_for(std::chrono::hours(1)));
+                s.cancel();
+                largest = SIZE_MAX;
+            });
+            CHECK(end == errc::stopping);
+        });
+    }
+}
+
+TEST_CASE("a connection that there is no memory for does not keep another one waiting") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        auto door = tcp_listener::bind(
+            "127.0.0.1:0", listen_options{.on_absorbed = [](auto&) { largest = SIZE_MAX; }});
+        const net::plain_client first(door->local_name());
+        const auto served = co_await door->next();
+        const net::plain_client lost(door->local_name());
+        const net::plain_client second(door->local_name());
+        for (int i = 0; i < 8; ++i) co_await yield();  // the ring has accepted both
+        bool got = false;
+        const auto take = [&]() -> task<> { got = (co_await door->next()).has_value(); };
+        co_await with_scope([&](scope& s) -> task<> {
+            const auto records = take_all_records();
+            s.start(take());
+            CHECK(co_await sleep_for(std::chrono::hours(1)));
+            s.cancel();
+        });
+        CHECK(largest == SIZE_MAX);
+        CHECK(got);
     });
 }
 

@@ -350,10 +350,8 @@ void acceptor::stop() noexcept {
     pause_.disarm();
     disarm();
     if (socket_ && home_.ring() != nullptr) static_cast<void>(sys::set_nonblocking((*socket_).fd));
-    if (!somebody_waits()) return;
-    // Who had connected before the stop is still served.
-    const int fd = try_accept();
-    static_cast<void>(give_to_waiter(fd >= 0 ? fd : answer::stopping));
+    // Who had connected before the stop is still served, if there is memory for it.
+    while (somebody_waits()) static_cast<void>(give_to_waiter(take_or_arm()));
 }
 
 void acceptor::close() noexcept {
@@ -401,9 +399,10 @@ bool next_op::start(cancel_scope& context) noexcept {
         answer = answer::cancelled;
         return detail::answered_at_once(*this, waiter);
     }
-    answer = acceptor_->take_or_arm();
-    if (answer >= 0) answer = acceptor_->adopt(answer, socket_) ? 0 : -EAGAIN;
+    do answer = acceptor_->take_or_arm();
+    while (answer >= 0 && !acceptor_->adopt(answer, socket_));
     if (answer != -EAGAIN) {
+        answer = std::min(answer, 0);
         acceptor_ = nullptr;
         if (c.spend()) return false;
         at = phase::ready;
