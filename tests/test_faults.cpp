@@ -244,7 +244,7 @@ TEST_CASE("any allocation may fail: an error or bad_alloc, and nothing leaks or 
 }
 
 namespace {
-/// From now on no descriptor gets a record: all that there are are taken, and `largest` forbids more.
+/// From now on no descriptor gets a record: all are taken, and `largest` forbids to make more.
 std::vector<owned_descriptor> take_all_records() {
     largest = 4096;
     std::vector<owned_descriptor> all;
@@ -297,6 +297,37 @@ TEST_CASE("a connection that there is no memory for does not keep another one wa
         });
         CHECK(largest == SIZE_MAX);
         CHECK(got);
+    });
+}
+
+TEST_CASE("accepted connections that there is no memory to queue are closed, not the program") {
+    flavours::each_task([](core& c) -> task<> {
+        static thread_local int absorbed;
+        absorbed = 0;
+        listen_options options;
+        options.ready_limit = 300;
+        options.on_absorbed = [](const std::error_code&) { ++absorbed; };
+        auto door = tcp_listener::bind("127.0.0.1:0", options).value();
+        std::vector<net::plain_client> clients;
+        clients.reserve(200);
+        clients.emplace_back(door.local_name());
+        std::vector<tcp_stream> served;
+        served.push_back((co_await door.next()).value());
+        for (int i = 0; i < 150; ++i) {
+            clients.emplace_back(door.local_name());
+            CHECK(clients.back().send("x"));
+        }
+        largest = 0;
+        for (int i = 0; i < 20; ++i) co_await yield();
+        largest = SIZE_MAX;
+        CHECK((absorbed > 0) == (c.ring() != nullptr));  // epoll accepts nothing ahead
+        clients.emplace_back(door.local_name());
+        CHECK(clients.back().send("y"));
+        std::array<std::byte, 1> room{};
+        while (room[0] != std::byte('y')) {
+            served.push_back((co_await door.next()).value());
+            CHECK(co_await served.back().recv(room));
+        }
     });
 }
 

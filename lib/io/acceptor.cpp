@@ -14,6 +14,7 @@
 #include <cstdio>
 #include <cstring>
 #include <mutex>
+#include <new>
 #include <string_view>
 
 namespace ringlet {
@@ -274,10 +275,14 @@ void acceptor::arrived(int fd) noexcept {
 
 void acceptor::deliver(int fd) noexcept {
     if (!give_to_waiter(fd)) {
-        ready_.push_back(fd);
-    } else if (dealer_) {
-        dealer_->took_one();
+        try {
+            return ready_.push_back(fd);
+        } catch (const std::bad_alloc&) {
+            close_file(home_, fd);
+            absorb(-ENOMEM);
+        }
     }
+    if (dealer_) dealer_->took_one();
 }
 
 /// Whether this core, or one that it accepts for, may have one more that its program has not taken.
