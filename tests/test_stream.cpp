@@ -3,11 +3,16 @@
 
 #include "flavours.hpp"
 
+#include <kernel/fault.hpp>
+
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <array>
+#include <cerrno>
+#include <chrono>
 #include <string_view>
 #include <vector>
 
@@ -181,6 +186,28 @@ TEST_CASE("urgent data ends a read early and yet no later byte is missed") {
         CHECK(got == "abcdef");  // the urgent byte is not part of the stream
     });
 }
+
+#ifndef NDEBUG
+TEST_CASE("a signal that falls upon a receive at an urgent mark hides nothing") {
+    flavours::each_virtual([](core& c, manual_clock&) -> task<> {
+        static int refusals;
+        auto both = co_await flavours::connected();
+        const unique_fd client = both.client.duplicate().value();
+        REQUIRE(::send(client.get(), "!", 1, MSG_OOB) == 1);
+        REQUIRE(::send(client.get(), "def", 3, 0) == 3);
+        refusals = 2;  // the first receive, and the one after its edge
+        kernel::fault::hook = [](const char* call) noexcept {
+            return std::string_view(call) == "recv" && refusals > 0 && refusals-- > 0 ? EAGAIN : 0;
+        };
+        std::array<std::byte, 8> room{};
+        const auto got = co_await both.server.recv(room).within(std::chrono::seconds(5));
+        kernel::fault::hook = nullptr;
+        REQUIRE(got.has_value());
+        CHECK(*got == 3);
+        CHECK((refusals == 0) == (c.ring() == nullptr));  // the ring asks by itself
+    });
+}
+#endif
 
 TEST_CASE("both ends agree on their names, in IPv4, IPv6 and both") {
     flavours::each_task([](core&) -> task<> {

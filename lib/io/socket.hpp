@@ -30,7 +30,13 @@ namespace ringlet {
 [[nodiscard]] int direct_send(const descriptor& d, const void* data, std::size_t size) noexcept;
 [[nodiscard]] int direct_sendmsg(const descriptor& d, const msghdr* message) noexcept;
 [[nodiscard]] inline int recv_now(const descriptor& d, void* room, std::size_t size) noexcept {
-    return d.direct() ? direct_recv(d, room, size) : sys::recv(d.fd, room, size);
+    if (d.direct()) return direct_recv(d, room, size);
+    const int got = sys::recv(d.fd, room, size);
+    // At an urgent mark it says EAGAIN while a signal is pending, whatever there is behind: the edge
+    // has been, and no other would come. Asked again, the signal has been dealt with.
+    if (got == -EAGAIN && !d.trust_short && sys::at_urgent_mark(d.fd)) [[unlikely]]
+        return sys::recv(d.fd, room, size);
+    return got;
 }
 [[nodiscard]] inline int send_now(const descriptor& d, const void* data,
                                   std::size_t size) noexcept {
