@@ -2,6 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include <ringlet/core/core.hpp>
+
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -37,6 +39,17 @@ std::string abort_message(Body body) {
     if (!WIFSIGNALED(status) || WTERMSIG(status) != SIGABRT)
         return "it did not abort, status " + std::to_string(status) + ": " + said;
     return said;
+}
+
+/// The same of `body(core&)`, with a core on epoll that is made in the child.
+template <class Body>
+std::string abort_message_on_core(Body body) {
+    return abort_message([&] {
+        ringlet::core_options options;
+        options.backend = ringlet::backend::epoll;
+        const auto c = ringlet::core::make(options).value();
+        body(*c);
+    });
 }
 
 inline bool says(const std::string& text, const char* part) {

@@ -303,11 +303,8 @@ TEST_CASE("any_of takes a vector of tasks") {
 }
 
 TEST_CASE("any_of of no task is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
-        std::ignore = block_on(*c, any_of(std::vector<task<int>>()));
+    const std::string said = abort_message_on_core([](core& c) {
+        std::ignore = block_on(c, any_of(std::vector<task<int>>()));
     });
     CHECK_MESSAGE(says(said, "any_of() needs at least one task"), said);
 }

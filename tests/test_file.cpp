@@ -537,10 +537,7 @@ TEST_CASE("without a ring, what waits for a thread obeys its limit, and a cached
 }
 
 TEST_CASE("a file that ends while an operation on it goes on is a bug that is named") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
+    const std::string said = abort_message_on_core([](core& c) {
         auto body = []() -> task<> {
             auto f = (co_await file::open("/dev/null", {.write = true})).value();
             auto write = [&]() -> task<> {
@@ -553,7 +550,7 @@ TEST_CASE("a file that ends while an operation on it goes on is a bug that is na
                 f = file();
             });
         };
-        block_on(*c, body());
+        block_on(c, body());
     });
     CHECK_MESSAGE(says(said, "while an operation on it was in flight"), said);
 }

@@ -370,10 +370,7 @@ TEST_CASE("what a child's arguments start when they go is waited for as well") {
 }
 
 TEST_CASE("a scope that is left while a child runs is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
+    const std::string said = abort_message_on_core([](core&) {
         cancel_scope root;
         scope left(root);
         left.start([]() -> task<> { co_return; }());
@@ -382,11 +379,8 @@ TEST_CASE("a scope that is left while a child runs is a misuse that aborts") {
 }
 
 TEST_CASE("joining a scope twice at once is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
-        block_on(*c, []() -> task<> {
+    const std::string said = abort_message_on_core([](core& c) {
+        block_on(c, []() -> task<> {
             co_await with_scope([](scope& s) -> task<> {
                 s.start([&s]() -> task<> { co_await s.join(); });
                 co_await s.join();

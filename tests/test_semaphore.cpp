@@ -263,12 +263,9 @@ TEST_CASE("who takes permits that are free lets the others have their turn") {
 }
 
 TEST_CASE("a semaphore that ends before a permit has reached its task is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
+    const std::string said = abort_message_on_core([](core& c) {
         auto early = std::make_unique<semaphore>(1);
-        block_on(*c, [](std::unique_ptr<semaphore>& gate) -> task<> {
+        block_on(c, [](std::unique_ptr<semaphore>& gate) -> task<> {
             co_await with_scope([&](scope& s) -> task<> {
                 auto held = co_await gate->acquire();
                 s.start([&]() -> task<> { std::ignore = co_await gate->acquire(); });
@@ -282,14 +279,11 @@ TEST_CASE("a semaphore that ends before a permit has reached its task is a misus
 }
 
 TEST_CASE("a semaphore that ends while tasks wait for it is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
+    const std::string said = abort_message_on_core([](core& c) {
         auto early = std::make_unique<semaphore>(0);
         root_task root;
-        root.start(*c, [](semaphore& s) -> task<> { std::ignore = co_await s.acquire(); }(*early));
-        block_on(*c, []() -> task<> { co_await yield(); }());
+        root.start(c, [](semaphore& s) -> task<> { std::ignore = co_await s.acquire(); }(*early));
+        block_on(c, []() -> task<> { co_await yield(); }());
         early.reset();
     });
     CHECK_MESSAGE(says(said, "a semaphore ended while tasks waited for it"), said);

@@ -205,11 +205,8 @@ TEST_CASE("a moved task is awaited where it has gone") {
 }
 
 TEST_CASE("awaiting an empty task is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
-        block_on(*c, []() -> task<> {
+    const std::string said = abort_message_on_core([](core& c) {
+        block_on(c, []() -> task<> {
             auto once = just(1);
             std::ignore = co_await std::move(once);
             std::ignore = co_await std::move(once);
@@ -268,25 +265,19 @@ TEST_CASE("a connection carries bytes both ways") {
 }
 
 TEST_CASE("a loop that is run from within one of its tasks is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
-        block_on(*c, [](core& here) -> task<> {
+    const std::string said = abort_message_on_core([](core& c) {
+        block_on(c, [](core& here) -> task<> {
             block_on(here, []() -> task<> { co_return; }());
             co_return;
-        }(*c));
+        }(c));
     });
     CHECK_MESSAGE(says(said, "run from within one of its tasks: co_await instead"), said);
 }
 
 TEST_CASE("a root task that is left while it runs is a misuse that aborts") {
-    const std::string said = abort_message([] {
-        core_options options;
-        options.backend = backend::epoll;
-        auto c = core::make(options).value();
+    const std::string said = abort_message_on_core([](core& c) {
         root_task root;
-        root.start(*c, []() -> task<> { co_await yield(); }());
+        root.start(c, []() -> task<> { co_await yield(); }());
     });
     CHECK_MESSAGE(says(said, "a root task was left while it ran"), said);
 }
