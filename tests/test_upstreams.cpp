@@ -6,6 +6,9 @@
 
 #include <kernel/fault.hpp>
 
+#include <fmt/format.h>
+#include <unistd.h>
+
 #include <array>
 #include <cerrno>
 #include <chrono>
@@ -20,8 +23,11 @@ using samples::upstreams;
 namespace {
 
 // Of Unix-domain sockets connect(2) has the answer at once, whatever the flavour.
-address nobody() { return address::parse("unix:@ringlet-test-upstreams-nobody").value(); }
-address somebody() { return address::parse("unix:@ringlet-test-upstreams").value(); }
+address named(std::string_view name) {
+    return address::parse(fmt::format("unix:@ringlet-test-{}-{}", ::getpid(), name)).value();
+}
+address nobody() { return named("nobody"); }
+address somebody() { return named("somebody"); }
 
 upstreams::options one_failure() {
     upstreams::options o;
