@@ -476,7 +476,7 @@ TEST_CASE("what a shielded task throws is thrown") {
 }
 
 TEST_CASE("a limit of for ever, in whatever unit, is no limit of nothing") {
-    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+    flavours::each_virtual([](core&, manual_clock& clock) -> task<> {
         using std::chrono::hours;
         result<void> slept, waited;
         result<std::size_t> received = std::size_t{0};
@@ -487,14 +487,17 @@ TEST_CASE("a limit of for ever, in whatever unit, is no limit of nothing") {
             received = co_await both.server.recv(room).within(hours::max());
         };
         const auto wait = [&]() -> task<> {
-            auto longest = []() -> task<> { std::ignore = co_await sleep_for(hours(24 * 365)); };
-            waited = co_await with_deadline(std::chrono::minutes::max(), longest());
+            semaphore none(0);
+            auto acquire = [&]() -> task<> { std::ignore = co_await none.acquire(); };
+            waited = co_await with_deadline(std::chrono::minutes::max(), acquire());
         };
         co_await with_scope([&](scope& s) -> task<> {
             s.start(sleep());
             s.start(receive());
             s.start(wait());
-            std::ignore = co_await sleep_for(1s);
+            co_await yield();
+            clock.advance(hours(24 * 365));
+            for (int i = 0; i < 3; ++i) co_await yield();
             s.cancel();
         });
         CHECK(slept.error() == errc::cancelled);
@@ -504,10 +507,10 @@ TEST_CASE("a limit of for ever, in whatever unit, is no limit of nothing") {
 }
 
 TEST_CASE("sleep_until means its point in time, however late it is awaited") {
-    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+    flavours::each_virtual([](core&, manual_clock& clock) -> task<> {
         const time_point when = now() + 2s;
         auto nap = sleep_until(when);
-        std::ignore = co_await sleep_for(1s);
+        clock.advance(1s);
         CHECK(co_await std::move(nap));
         CHECK(now() >= when);
         CHECK(now() < when + 1ms);
@@ -515,17 +518,18 @@ TEST_CASE("sleep_until means its point in time, however late it is awaited") {
 }
 
 TEST_CASE("a deadline that passes when the task has been cancelled changes nothing") {
-    flavours::each_virtual([](core&, manual_clock&) -> task<> {
-        result<void> got, ended;
-        const auto clean_up = []() -> task<> { std::ignore = co_await sleep_for(20s); };
+    flavours::each_virtual([](core&, manual_clock& clock) -> task<> {
+        semaphore none(0);
+        result<void> got;
         const auto work = [&]() -> task<result<void>> {
-            const auto slept = co_await sleep_for(1h);
-            co_await shield(clean_up());
-            co_return slept;
+            const auto permit = co_await none.acquire();
+            clock.advance(20s);  // the limit passes while it cleans up
+            for (int i = 0; i < 3; ++i) co_await yield();
+            co_return permit.error();
         };
         co_await with_scope([&](scope& s) -> task<> {
             s.start([&]() -> task<> { got = co_await with_deadline(10s, work()); });
-            std::ignore = co_await sleep_for(1s);
+            for (int i = 0; i < 3; ++i) co_await yield();
             s.cancel();
         });
         CHECK(got.error() == errc::cancelled);

@@ -40,7 +40,7 @@ upstreams::options one_failure() {
 template <class Body>
 void each_overlapping(Body body) {
     manual_clock clock;
-    flavours::each([&](core& c) { block_on(c, body()); },
+    flavours::each([&](core& c) { block_on(c, body(clock)); },
                    [&](core_options& o) {
                        o.clock = &clock;
                        o.inline_budget = 0;
@@ -77,12 +77,12 @@ private:
 
 #ifndef NDEBUG
 TEST_CASE("probes that overlap and end in a shortage do not leave a server alone") {
-    each_overlapping([]() -> task<> {
+    each_overlapping([](manual_clock& clock) -> task<> {
         upstreams servers({nobody()}, one_failure());
         const upstream& u = servers.all()[0];
         CHECK_FALSE(co_await connects(servers));
         CHECK(servers.ejected(u));
-        CHECK(co_await sleep_for(11s));
+        clock.advance(11s);
         CHECK_FALSE(servers.ejected(u));
         {
             const failing_sockets lacking(EMFILE, EMFILE);
@@ -95,7 +95,7 @@ TEST_CASE("probes that overlap and end in a shortage do not leave a server alone
 }
 
 TEST_CASE("a shortage does not bring back a server that others have found to fail meanwhile") {
-    each_overlapping([]() -> task<> {
+    each_overlapping([](manual_clock& clock) -> task<> {
         upstreams servers({nobody()}, one_failure());
         const upstream& u = servers.all()[0];
         {
@@ -105,21 +105,21 @@ TEST_CASE("a shortage does not bring back a server that others have found to fai
         CHECK(u.failures == 1);
         CHECK(u.shortages == 1);
         CHECK(servers.ejected(u));
-        CHECK(co_await sleep_for(11s));
+        clock.advance(11s);
         CHECK_FALSE(servers.ejected(u));
     });
 }
 #endif
 
 TEST_CASE("one connection at a time probes a server that was left alone") {
-    each_overlapping([]() -> task<> {
+    each_overlapping([](manual_clock& clock) -> task<> {
         auto door = tcp_listener::bind(somebody()).value();
         upstreams servers({nobody(), somebody()}, one_failure());
         const upstream& dead = servers.all()[0];
         CHECK(co_await connects(servers));
         CHECK(dead.failures == 1);
         CHECK(servers.ejected(dead));
-        CHECK(co_await sleep_for(11s));
+        clock.advance(11s);
         // The third is the one whose turn it would be to go to the first server again.
         std::ignore = co_await all_of(connects(servers), connects(servers), connects(servers));
         CHECK(dead.failures == 2);
@@ -129,11 +129,11 @@ TEST_CASE("one connection at a time probes a server that was left alone") {
 }
 
 TEST_CASE("a probe that is cancelled was none") {
-    each_overlapping([]() -> task<> {
+    each_overlapping([](manual_clock& clock) -> task<> {
         upstreams servers({nobody()}, one_failure());
         const upstream& u = servers.all()[0];
         CHECK_FALSE(co_await connects(servers));
-        CHECK(co_await sleep_for(11s));
+        clock.advance(11s);
         std::error_code end;
         auto probe = [&]() -> task<> { end = (co_await servers.connect()).error(); };
         co_await with_scope([&](scope& s) -> task<> {
