@@ -277,9 +277,9 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     auto opened = co_await from.root.open_at(wanted.path, how).within(idle);
     int status = opened ? 200 : status_of(opened.error());
     if (status >= 500 && from.told_of_shortage.is_due(ringlet::now()))
-        samples::tell(fmt::format("file_server: opening a file: {}; `doctor` shows the limits of "
-                                  "this machine\n",
-                                  opened.error().message()));
+        samples::tell(fmt::format("file_server: opening a file: {}{}\n", opened.error().message(),
+                                  status == 503 ? "; `doctor` shows the limits of this machine"
+                                                : ""));
     ringlet::file_status file;
     if (opened) {
         const auto known = opened->try_stat();

@@ -207,12 +207,8 @@ void command_line::print_help() const {
     fmt::print("usage: {} [OPTIONS]\n{}\n\n", program_, summary_);
     const auto line = [](std::string_view name, std::string_view value, std::string_view help) {
         const std::string left = fmt::format("--{} {}", name, value);
-        if (left.size() > 26) {
-            fmt::print("  {}\n", left);  // on a line of its own
-            fmt::print("  {:<26} {}\n", "", help);
-        } else {
-            fmt::print("  {:<26} {}\n", left, help);
-        }
+        const std::string gap = left.size() > 26 ? "\n" + std::string(29, ' ') : " ";
+        fmt::print("  {:<26}{}{}\n", left, gap, help);
     };
     for (const option& o : options_) line(o.name, o.value, o.help);
     line("help", "", "this text");
