@@ -55,6 +55,25 @@ for turn in range(1000):
 """
 
 
+# One that is busy elsewhere for 0.5 s before it accepts the fourth connection.
+SLOW_DOOR = """#!/usr/bin/env python3
+import socket, threading, time
+door = socket.create_server(("127.0.0.1", 0))
+print(f"slow: listening on 127.0.0.1:{door.getsockname()[1]} backend=epoll", flush=True)
+def serve(peer):
+    while got := peer.recv(65536):
+        peer.sendall(got)
+    peer.close()
+threads = 0
+while True:
+    peer, _ = door.accept()
+    threads += 1
+    if threads == 4:
+        time.sleep(0.5)
+    threading.Thread(target=serve, args=(peer,), daemon=True).start()
+"""
+
+
 class failure(Exception):
     """What was expected and did not happen."""
 
@@ -240,6 +259,14 @@ def test_neighbours(scratch):
         expect(name in report["regime"], lambda: f"the regime is {report['regime']}")
 
 
+def test_a_compiler_that_compiles_nothing(scratch):
+    (scratch / "c++").write_text("#!/bin/sh\nexit 1\n")
+    (scratch / "c++").chmod(0o755)
+    code, _, err = call(*ONE_CELL, "--beside", "compiler",
+                        env={**os.environ, "PATH": f"{scratch}:{os.environ['PATH']}"})
+    expect(code == 2 and "cannot compile" in err, lambda: f"exit {code}: {err}")
+
+
 def test_a_congestion_of_its_own(scratch):
     available = pathlib.Path("/proc/sys/net/ipv4/tcp_available_congestion_control").read_text()
     code, out, err = call(*ONE_CELL, "--congestion", "nonsense")
@@ -302,6 +329,7 @@ def test_bad_flags(_):
                             (("--quick", "--full"), "--full"), (("--beside", "cat"), "beside"),
                             (("--baseline", "/nowhere.json"), "/nowhere.json"),
                             (("--render", "/dev/null"), "/dev/null"),
+                            (("--realtime", "--beside", "hog"), "--realtime"),
                             (("--json", "/nowhere/x.json"), "/nowhere/x.json"),
                             (("--plot", "/nowhere/x.svg"), "/nowhere/x.svg"),
                             (("--into", "x.md"), "--into"), (("--wat",), "--wat"),
@@ -435,16 +463,22 @@ def test_killed_later(scratch):
            lambda: f"{report}")
 
 
-def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
-                    servers="C epoll,ringlet epoll", cell="echo/1x64", more=(), status=0) -> str:
-    """The same programs, with a liar in the place of one by hand: why it failed."""
-    folder = scratch / f"bench-{abs(hash(action))}"
+def programs_with(scratch, twin: str, text: str) -> pathlib.Path:
+    """A folder of the same programs, with another text in the place of one."""
+    folder = scratch / f"bench-{abs(hash(text))}"
     folder.mkdir()
     for name in ("compare", "load", "echo_bench", "limit_epoll", "limit_uring"):
         shutil.copy2(FOLDER / name, folder / name)
     liar = folder / twin
-    liar.write_text(text.replace("ACTION", action))
+    liar.write_text(text)
     liar.chmod(liar.stat().st_mode | stat.S_IXUSR)
+    return folder
+
+
+def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
+                    servers="C epoll,ringlet epoll", cell="echo/1x64", more=(), status=0) -> str:
+    """A liar in the place of a server by hand: why it failed."""
+    folder = programs_with(scratch, twin, text.replace("ACTION", action))
     file = folder / "report.json"
     code, out, err = call("--only", cell, "--servers", servers, *TINY, "--json", file,
                           *more, folder=folder)
@@ -454,6 +488,49 @@ def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
     expect(all(r["runs"] for r in rows.values()), "the honest server was not measured")
     expect(not false["runs"], "the false one has a figure")
     return false["failures"][0]["why"]
+
+
+def test_nothing_measured_replaces_nothing(scratch):
+    folder = programs_with(scratch, "echo_bench", "#!/bin/sh\nexec sleep 60\n")
+    file = scratch / "before.json"
+    file.write_text("what was there")
+    child = start(*ONE_CELL, "--json", file, folder=folder, stdout=subprocess.DEVNULL,
+                  stderr=subprocess.DEVNULL)
+    wait_until(lambda: children_of(child.pid), "the server that says nothing")
+    child.send_signal(signal.SIGINT)
+    code = child.wait(timeout=LIMIT)
+    expect(code == 130 and file.read_text() == "what was there", lambda: f"exit {code}")
+
+
+def test_a_file_is_replaced_whole(scratch):
+    report, _ = measured(scratch)
+    real, link = scratch / "real.json", scratch / "link.json"
+    real.write_text("old")
+    link.symlink_to(real)
+    old = real.open()
+    code, out, err = call(*ONE_CELL, "--json", link)
+    expect(code == 0 and link.is_symlink(), lambda: f"exit {code}: {out}{err}")
+    expect(json.loads(real.read_text())["rounds"] == report["rounds"] and old.read() == "old",
+           "it was written over, and not replaced")
+    old.close()
+    expect(sorted(p.name for p in scratch.iterdir()) == ["link.json", "real.json", "report.json"],
+           lambda: f"{list(scratch.iterdir())}")
+
+
+def test_everybody_is_served_before_anything_counts(scratch):
+    folder = programs_with(scratch, "limit_epoll", SLOW_DOOR)
+    file = scratch / "slow.json"
+    code, out, err = call("--only", "echo/8x64", "--servers", "C epoll", *TINY, "--json", file,
+                          folder=folder)
+    expect(code == 0, lambda: f"exit {code}: {out}{err}")
+    run = json.loads(file.read_text())["cells"][0]["rows"][0]["runs"][0]
+    expect(run["fairness"] > 0 and run["max_us"] < 400_000, lambda: f"{run}")
+
+
+def test_a_technique_that_is_not_there(scratch):
+    why = with_false_twin(scratch, "pass", "echo_bench", servers="uring bundles,C epoll",
+                          cell="echo/64x64")
+    expect("it is without `bundles`" in why, lambda: why)
 
 
 def test_a_server_that_lies(scratch):

@@ -6,7 +6,6 @@
 /// haproxy and nginx. See docs/benchmarks.md.
 
 #include "../../samples/common/options.hpp"
-#include "disturbance.hpp"
 #include "machine.hpp"
 #include "measure.hpp"
 #include "model.hpp"
@@ -53,8 +52,8 @@ constexpr int exit_regressed = 1;
 constexpr int exit_not_compared = 2;
 constexpr int exit_not_written = 2;
 constexpr int exit_interrupted = 130;
-constexpr double repeat_budget = 0.5;  // of the runs there are, for disturbed ones
-constexpr double start_and_stop_seconds = 0.25;
+constexpr double repeat_budget = 0.5;  // of the turns there are, for disturbed ones
+constexpr double start_and_stop_seconds = 0.4;
 
 struct settings {
     bool quick = false;
@@ -151,14 +150,19 @@ void print_list(const settings& set) {
 
 cell cell_of(const workload& w, const std::vector<const server*>& servers) {
     cell c{w.name, traffic_of(w), w.connections, w.active, w.size, w.pipeline, w.rate, {}};
-    for (const server* s : servers) c.rows.push_back({s->name, s->backend, s->kind, {}, {}});
+    for (const server* s : servers) c.rows.push_back({s->name, s->backend, s->kind, {}, {}, {}});
     return c;
 }
 
 class comparison {
 public:
-    comparison(const settings& set, bench::method how, report& all)
-        : set_(set), how_(std::move(how)), all_(all), servers_(chosen_servers(set)) {}
+    /// `shown` gets how many cells have been printed.
+    comparison(const settings& set, bench::method how, report& all, std::size_t& shown)
+        : set_(set),
+          how_(std::move(how)),
+          all_(all),
+          shown_(shown),
+          servers_(chosen_servers(set)) {}
 
     /// Servers on io_uring are left out for this reason.
     void without_uring() {
@@ -166,19 +170,27 @@ public:
     }
 
     void run(const std::vector<workload>& workloads) {
-        std::size_t runs = 0;
-        for (const workload& w : workloads)
-            runs += servers_for(set_, servers_, w).size() * all_.rounds;
-        repeats_left_ = static_cast<std::size_t>(static_cast<double>(runs) * repeat_budget);
-        bar_ = bench::progress(runs, how_.seconds + how_.warmup + start_and_stop_seconds);
+        double guess = 0;
+        double turns = 0;
+        for (const workload& w : workloads) {
+            const double runs =
+                static_cast<double>(servers_for(set_, servers_, w).size()) * all_.rounds;
+            guess +=
+                runs * (start_and_stop_seconds + turn_seconds(w) * plan_of(how_.seconds, w).turns);
+            turns += runs * plan_of(how_.seconds, w).turns;
+        }
+        repeats_left_ = static_cast<std::size_t>(turns * repeat_budget);
+        bar_ = bench::progress(guess);
         for (const workload& w : workloads) {
             const auto servers = servers_for(set_, servers_, w);
             if (servers.empty()) continue;
             bar_.show_cell(w.name);
             all_.cells.push_back(cell_of(w, servers));
-            run_cell(w, servers, all_.cells.back());
+            for (unsigned round = 0; round < all_.rounds; ++round)
+                run_round(w, servers, round, all_.cells.back());
             keep();
             bar_.clear();
+            shown_ = all_.cells.size();
             bench::say(stdout, cell_text(all_.cells.back()) + "\n");
             std::fflush(stdout);
             // Nobody reads it, and nothing else would remain of it.
@@ -197,45 +209,92 @@ private:
         all_.interrupted = false;
     }
 
-    /// A B C, B C A, C A B: whoever is first in a round is not always the same.
-    void run_cell(const workload& w, const std::vector<const server*>& servers, cell& c) {
-        for (unsigned round = 0; round < all_.rounds; ++round)
+    using subjects = std::vector<std::unique_ptr<bench::subject>>;
+
+    [[nodiscard]] double turn_seconds(const workload& w) const {
+        const bench::turn_plan plan = plan_of(how_.seconds, w);
+        return plan.seconds + plan.warmup;
+    }
+
+    /// Every server is started, takes its turns with the others, and ends. What had its turns
+    /// before an interruption counts.
+    void run_round(const workload& w, const std::vector<const server*>& servers, unsigned round,
+                   cell& c) {
+        subjects all(servers.size());
+        const auto attempt = [&](std::size_t which, auto action) {
+            try {
+                action();
+            } catch (const std::runtime_error& why) {
+                c.rows[which].failures.push_back({round, why.what()});
+                all[which].reset();
+            }
+        };
+        const auto end_all = [&] {
+            for (std::size_t i = 0; i < servers.size(); ++i)
+                if (all[i] && all[i]->has_result())
+                    attempt(i, [&] {
+                        run_result result = all[i]->end();
+                        result.round = round;
+                        c.rows[i].runs.push_back(result);
+                        all[i].reset();
+                    });
+        };
+        try {
             for (std::size_t i = 0; i < servers.size(); ++i) {
-                const std::size_t which = (i + round) % servers.size();
-                bar_.show(fmt::format("{} {}, round {} of {}", w.name, servers[which]->name,
-                                      round + 1, all_.rounds));
-                run_one(w, *servers[which], round, c.rows[which]);
-                bar_.step();
+                show(w, *servers[i], round, "starts");
+                attempt(i, [&] {
+                    all[i] = std::make_unique<bench::subject>(how_, *servers[i], w);
+                    c.rows[i].start = all[i]->start_line();
+                });
+                bar_.step(start_and_stop_seconds);
+            }
+            take_turns(w, servers, round, all, attempt);
+        } catch (const bench::interrupted&) {
+            end_all();
+            throw;
+        }
+        end_all();
+    }
+
+    /// A B C, C B A: who comes before whom is not always the same, nor who comes first.
+    template <class Attempt>
+    void take_turns(const workload& w, const std::vector<const server*>& servers, unsigned round,
+                    const subjects& all, Attempt attempt) {
+        const unsigned turns = plan_of(how_.seconds, w).turns;
+        for (unsigned turn = 0; turn < turns; ++turn)
+            for (std::size_t i = 0; i < servers.size(); ++i) {
+                const std::size_t which = (turn + round) % 2 == 0 ? i : servers.size() - 1 - i;
+                bench::check_signals();
+                if (all[which]) {
+                    show(w, *servers[which], round, fmt::format("{}/{}", turn + 1, turns));
+                    attempt(which, [&] { take_turn(*all[which]); });
+                }
+                bar_.step(turn_seconds(w));
             }
     }
 
-    /// Again when others had the CPUs meanwhile, as often as is allowed; the least disturbed stays.
-    void run_one(const workload& w, const server& s, unsigned round, row& r) {
-        std::optional<run_result> best;
-        std::string start_line;
-        try {
-            for (unsigned tries = 1;; ++tries) {
-                bench::check_signals();
-                run_result result = bench::measure(how_, s, w, start_line);
-                result.round = round;
-                if (!best || disturbance(result, w.role) < disturbance(*best, w.role))
-                    best = result;
-                best->tries = tries;
-                if (!best->disturbed || tries > set_.retries || repeats_left_ == 0) break;
-                --repeats_left_;
-            }
-        } catch (const std::runtime_error& why) {
-            r.failures.push_back({round, why.what()});
+    /// Again when others had the CPUs meanwhile, as often as is allowed.
+    void take_turn(bench::subject& one) {
+        one.take_turn(false);
+        for (unsigned tries = 0; one.was_disturbed() && tries < set_.retries; ++tries) {
+            if (repeats_left_ == 0) return;
+            --repeats_left_;
+            one.take_turn(true);
         }
-        if (best) r.runs.push_back(*best);
+    }
+
+    void show(const workload& w, const server& s, unsigned round, const std::string& where) {
+        bar_.show(fmt::format("{} {}, round {} of {}, {}", w.name, s.name, round + 1, all_.rounds,
+                              where));
     }
 
     const settings& set_;
     const bench::method how_;
     report& all_;
+    std::size_t& shown_;
     std::vector<server> servers_;
     std::size_t repeats_left_ = 0;
-    bench::progress bar_{0, 0};
+    bench::progress bar_{0};
 };
 
 // --- the rest of the report
@@ -257,17 +316,31 @@ std::string describe_ring(const bench::cpu_pair& cpus, bool& refused) {
     }
 }
 
-void run_micro(report& all) {
+/// False when there are none, and why has been said.
+bool run_micro(report& all, const settings& set) {
     try {
-        bench::child micro({bench::sibling("micro"), "--json"}, bench::place{});
+        bench::place anywhere;
+        anywhere.fifo = set.realtime;
+        bench::child micro({bench::sibling("micro"), "--json"}, anywhere);
         all.micro = bench::micro_of(micro.read_all(bench::seconds(120)));
+        return true;
     } catch (const std::runtime_error& why) {
         bench::say(stderr, fmt::format("compare: micro benches: {}\n", why.what()));
+        return false;
     }
 }
 
-/// One line for each server that echoes, in its own words under callgrind.
-void count_instructions(report& all, const settings& set) {
+/// As a shell reads it as one word.
+std::string shell_word(const std::string& text) {
+    std::string word = "'";
+    for (const char letter : text)
+        word += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+    return word + "'";
+}
+
+/// One line for each server that echoes, in its own words under callgrind. False when one is
+/// missing, and why has been said.
+bool count_instructions(report& all, const settings& set) {
     std::vector<std::string> command{"/usr/bin/env", "python3", bench::sibling("instructions.py"),
                                      "--json"};
     std::size_t asked = 0;
@@ -275,7 +348,7 @@ void count_instructions(report& all, const settings& set) {
         if (s.kind == "ablation" || s.role != bench::role::echo || !is_installed(s)) continue;
         const workload echo{.name = "", .traffic = "echo", .connections = 64, .size = 64};
         std::string text = s.name + "=";
-        for (const std::string& word : bench::command_of(s, echo)) text += word + " ";
+        for (const std::string& word : bench::command_of(s, echo)) text += shell_word(word) + " ";
         command.push_back("--server");
         command.push_back(text);
         ++asked;
@@ -288,6 +361,7 @@ void count_instructions(report& all, const settings& set) {
     } catch (const std::runtime_error& why) {
         bench::say(stderr, fmt::format("compare: instructions: {}\n", why.what()));
     }
+    return all.instructions.size() == asked;
 }
 
 /// False when one of them could not be written; the others were.
@@ -324,7 +398,6 @@ bench::method method_of(const settings& set) {
     how.seconds = set.seconds > 0s ? std::chrono::duration<double>(set.seconds).count()
                   : set.quick      ? 0.2
                                    : 0.3;
-    how.warmup = std::min(0.1, how.seconds);
     how.fifo = set.realtime;
     how.alone = set.beside == 0;
     how.tracepoint = bench::syscall_tracepoint();
@@ -332,7 +405,7 @@ bench::method method_of(const settings& set) {
 }
 
 void describe(report& all, const bench::method& how, const std::string& ring) {
-    all.facts = bench::machine_facts();
+    all.facts = bench::machine_facts(how.cpus);
     all.facts.push_back(
         {"CPUs used", fmt::format("server {}, client {}", how.cpus.server, how.cpus.client)});
     all.facts.push_back({"ring", ring});
@@ -383,6 +456,8 @@ int compare(const settings& set, const std::optional<report>& baseline) {
     all.rounds = set.rounds > 0 ? set.rounds : set.quick ? 2 : 5;
     all.seconds = how.seconds;
     bool no_ring = false;
+    bool complete = true;
+    std::size_t shown = 0;
     std::string trouble;
     try {
         describe(all, how, describe_ring(how.cpus, no_ring));
@@ -391,30 +466,33 @@ int compare(const settings& set, const std::optional<report>& baseline) {
             bench::say(stdout, fmt::format("WARNING: {}\n\n", how.cpus.warning));
         std::fflush(stdout);
         if (no_ring && baseline) refuse_without_ring(set, *baseline);
-        const bench::neighbour beside(neighbours()[set.beside], how.cpus);
-        comparison all_cells(set, how, all);
+        bench::neighbour beside(neighbours()[set.beside], how.cpus);
+        comparison all_cells(set, how, all, shown);
         if (no_ring) all_cells.without_uring();
         all_cells.run(chosen_workloads(set));
+        beside.check_alive();
         const bool micro =
             set.only.empty() ? set.wanted() != level::quick : bench::matches(set.only, "micro");
-        if (micro || set.micro) run_micro(all);
-        if (set.full || set.instructions) count_instructions(all, set);
+        if (micro || set.micro) complete = run_micro(all, set);
+        if (set.full || set.instructions) complete = count_instructions(all, set) && complete;
     } catch (const bench::interrupted&) {
         all.interrupted = true;
     } catch (const std::runtime_error& why) {
         if (all.cells.empty()) throw;
         trouble = why.what();
     }
+    if (all.interrupted && all.cells.empty()) return exit_interrupted;  // and what was there stays
     const bool written = write_files(set, all);  // first: whoever reads may have gone
     if (all.interrupted) {
         bench::say(stderr, "\ncompare: interrupted; this is what was measured so far\n");
-        if (!all.cells.empty()) bench::say(stdout, cell_text(all.cells.back()) + "\n");
+        if (shown < all.cells.size()) bench::say(stdout, cell_text(all.cells.back()) + "\n");
     }
     bench::say(stdout, tail_text(all));
     if (!trouble.empty()) throw std::runtime_error(trouble);
     if (all.interrupted) return exit_interrupted;
     if (!written) return exit_not_written;
-    return baseline ? verdict(set, *baseline, all) : 0;
+    const int judged = baseline ? verdict(set, *baseline, all) : 0;
+    return judged == 0 && !complete ? exit_not_compared : judged;
 }
 
 // --- the command line
@@ -461,6 +539,8 @@ void check(const samples::command_line& line, const settings& set) {
         line.refuse(fmt::format("--plot `{}`: {}", set.plot, bench::nothing_to_draw));
     if (set.realtime && !bench::may_use_fifo())
         line.refuse("--realtime: SCHED_FIFO is refused here; it needs CAP_SYS_NICE");
+    if (set.realtime && set.beside != 0)
+        line.refuse("--realtime with --beside: a server at SCHED_FIFO leaves a neighbour nothing");
     for (const char* program : {"load", "echo_bench", "limit_epoll", "limit_uring"})
         if (!bench::has_sibling(program))
             line.refuse(fmt::format("{} is not built beside this program", program));
@@ -518,9 +598,10 @@ void describe_options(samples::command_line& line, settings& set) {
     line.text("servers", set.servers, "PATTERN",
               "servers whose name matches, as in 'ringlet*,C *'");
     line.number("rounds", set.rounds, 1, 1000, "runs of each server in each cell (default 5)");
-    line.seconds("seconds", set.seconds, 0.01, 3600, "of each run (default 0.3)");
+    line.seconds("seconds", set.seconds, 0.01, 3600,
+                 "of each run, in short turns with the cell's other servers (default 0.3)");
     line.number("retries", set.retries, 0, 100,
-                "of a run during which others had the CPUs (default 2)");
+                "of a turn during which others had the CPUs (default 2)");
     line.choice("beside", neighbours(), set.beside, "who else is on the server's CPU");
     line.flag("realtime", set.realtime, "server and client at SCHED_FIFO: a regime of its own");
     line.text("congestion", set.congestion, "NAME",

@@ -59,13 +59,14 @@ std::string hypervisor() {
 
 std::string mitigations() {
     std::string text;
-    std::error_code none;
+    std::error_code unreadable;
     const std::filesystem::path folder = "/sys/devices/system/cpu/vulnerabilities";
-    for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+    for (const auto& entry : std::filesystem::directory_iterator(folder, unreadable)) {
         const std::string state = line_of(entry.path());
         if (!state.starts_with("Mitigation")) continue;
         text += fmt::format("{}{}", text.empty() ? "" : ", ", entry.path().filename().string());
     }
+    if (unreadable) return "not to be seen";
     return text.empty() ? "none" : text;
 }
 
@@ -137,10 +138,11 @@ cpu_pair choose_cpus() {
             "down"};
 }
 
-std::vector<fact> machine_facts() {
+std::vector<fact> machine_facts(const cpu_pair& cpus) {
     utsname names{};
     uname(&names);
-    const std::string governor = line_of("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor");
+    const std::string governor = line_of(
+        fmt::format("/sys/devices/system/cpu/cpu{}/cpufreq/scaling_governor", cpus.server));
     return {
         {"date", today()},
         {"ringlet", RINGLET_VERSION_STRING},

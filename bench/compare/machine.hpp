@@ -21,7 +21,7 @@ struct cpu_pair {
 [[nodiscard]] cpu_pair choose_cpus();
 
 /// Kernel, processor, mitigations, governor, limits and the like, as far as they can be read.
-[[nodiscard]] std::vector<fact> machine_facts();
+[[nodiscard]] std::vector<fact> machine_facts(const cpu_pair& cpus);
 
 /// The id of raw_syscalls:sys_enter. Where tracefs is not mounted, it is mounted for a moment in a
 /// name space of a child's own, which needs CAP_SYS_ADMIN. Nothing when it cannot be had.

@@ -4,12 +4,11 @@
 #include "measure.hpp"
 
 #include "disturbance.hpp"
-#include "report_file.hpp"
-#include "scene.hpp"
 
 #include <fmt/format.h>
 #include <signal.h>
 
+#include <stdexcept>
 #include <vector>
 
 namespace bench {
@@ -17,9 +16,9 @@ namespace bench {
 namespace {
 
 constexpr seconds stop_limit{10};
-constexpr double load_limit = 30;  // beyond the window: to connect and to drain
+constexpr double load_limit = 30;        // beyond the window: to connect and to drain
+constexpr double warm_up_seconds = 0.1;  // after the start
 constexpr double counting_seconds = 0.05;
-constexpr double tick_seconds = 0.01;
 
 std::vector<std::string> load_command(const method& how, const workload& w,
                                       const std::string& address, pid_t server) {
@@ -34,10 +33,7 @@ std::vector<std::string> load_command(const method& how, const workload& w,
                                      std::to_string(w.size),
                                      "--pipeline",
                                      std::to_string(w.pipeline),
-                                     "--warmup",
-                                     fmt::format("{:g}", how.warmup),
-                                     "--seconds",
-                                     fmt::format("{:g}", how.seconds),
+                                     "--orders",
                                      "--watch",
                                      std::to_string(server),
                                      "--watch-cpu",
@@ -55,59 +51,57 @@ std::vector<std::string> load_command(const method& how, const workload& w,
     return command;
 }
 
-run_result result_of(const load_answer& a, const method& how, role served) {
-    if (a.mismatches > 0) throw run_failure("wrong bytes: " + a.trouble);
-    if (a.errors > 0) throw run_failure(a.trouble);
-    if (a.messages == 0) throw run_failure("not one message was answered");
-    run_result r;
-    const double window_ns = a.seconds * 1e9;
-    r.messages = a.messages;
-    r.seconds = a.seconds;
-    r.rate = a.rate;
-    r.mb_per_second = a.mb_per_second;
-    r.cpu_us = a.server.cpu_ns / 1e3 / a.messages;
-    r.user_ticks = a.server.user_ticks;
-    r.system_ticks = a.server.system_ticks;
-    r.sleeps = a.server.voluntary / a.messages;
-    r.preemptions = a.server.involuntary / a.messages;
-    if (a.counted_messages > 0) r.calls = a.counted_calls / a.counted_messages;
-    r.p50_us = a.p50_us;
-    r.p90_us = a.p90_us;
-    r.p99_us = a.p99_us;
-    r.p99_9_us = a.p99_9_us;
-    r.max_us = a.max_us;
-    r.late_p99_us = a.late_p99_us;
-    r.fairness = a.fairness;
-    r.memory = (a.server.rss - a.server.rss_fresh) / a.connected;
-    r.server_busy = a.server.cpu_ns / window_ns;
-    r.client_busy = a.client_cpu_ns / window_ns;
-    r.server_waits = a.server.wait_ns / window_ns;
-    r.client_waits = a.client_wait_ns / window_ns;
-    r.stolen = a.server.stolen_ticks * tick_seconds / a.seconds;
-    r.disturbed = how.alone && is_disturbed(r, served);
-    return r;
-}
-
 }  // namespace
 
-run_result measure(const method& how, const server& s, const workload& w, std::string& start_line) {
-    const place beside{how.cpus.client, how.fifo};
-    const scene around(s, w, how.folder, beside);
-    child subject(around.command(), place{how.cpus.server, how.fifo, around.folder()});
-    const std::string address = around.address_of(subject, start_line);
-    run_result result;
+subject::subject(const method& how, const server& s, const workload& w)
+    : how_(how),
+      role_(w.role),
+      plan_(plan_of(how.seconds, w)),
+      around_(s, w, how.folder, place{how.cpus.client, how.fifo}),
+      server_(around_.command(), place{how.cpus.server, how.fifo, around_.folder()}) {
+    const std::string address = around_.address_of(server_, start_line_);
+    if (start_line_.find(s.says) == std::string::npos)
+        throw run_failure(fmt::format("it is without `{}`: {}", s.says, start_line_));
+    place beside{how.cpus.client, how.fifo};
+    beside.listens = true;
+    load_.emplace(load_command(how, w, address, server_.pid()), beside);
+    static_cast<void>(answer_to(fmt::format("go 0 {:g}", warm_up_seconds)));
+}
+
+void subject::take_turn(bool again) {
+    // What came before the first turn was to warm up.
+    const char* verb = again || turns_ == 0 ? "again" : "go";
+    const auto seen =
+        result_of(answer_to(fmt::format("{} {:g} {:g}", verb, plan_.warmup, plan_.seconds)));
+    disturbed_ = how_.alone && is_disturbed(seen, role_);
+    ++(again ? repeated_ : turns_);
+}
+
+run_result subject::end() {
+    const load_answer answer = answer_to("end");
+    if (answer.messages == 0) throw run_failure("not one message was answered");
+    run_result result = result_of(answer);
+    result.turns = turns_;
+    result.repeated = repeated_;
+    result.disturbed = how_.alone && is_disturbed(result, role_);
+    server_.end(SIGTERM, stop_limit);
+    return result;
+}
+
+load_answer subject::answer_to(const std::string& order) {
     try {
-        child client(load_command(how, w, address, subject.pid()), beside);
-        const std::string said = client.read_all(seconds(how.warmup + how.seconds + load_limit));
-        result = result_of(load_answer_of(said), how, w.role);
+        load_->write_line(order);
+        const load_answer answer =
+            load_answer_of(load_->read_line(seconds(plan_.warmup + plan_.seconds + load_limit)));
+        if (answer.mismatches > 0) throw run_failure("wrong bytes: " + answer.trouble);
+        if (answer.errors > 0) throw run_failure(answer.trouble);
+        return answer;
     } catch (const std::runtime_error& why) {
         // A server that has died is the cause of whatever its client saw.
-        if (const auto death = subject.death())
+        if (const auto death = server_.death())
             throw run_failure(fmt::format("{}; the client saw: {}", *death, why.what()));
         throw run_failure(why.what());
     }
-    subject.end(SIGTERM, stop_limit);
-    return result;
 }
 
 }  // namespace bench

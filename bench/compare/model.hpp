@@ -11,7 +11,8 @@
 /// plots and verdicts can be made anew from a file.
 namespace bench {
 
-/// One run of one server under one load.
+/// One run of one server under one load: a process of its own, whose window is the sum of several
+/// turns that it took with the other servers of the cell.
 struct run_result {
     unsigned round = 0;
     double messages = 0;  ///< in the window
@@ -39,7 +40,8 @@ struct run_result {
     double client_waits = 0;
     double stolen = 0;       ///< share of the window the hypervisor took
     bool disturbed = false;  ///< by the three above; see disturbance.hpp
-    unsigned tries = 1;      ///< the least disturbed one is kept
+    unsigned turns = 1;      ///< that the window consists of
+    unsigned repeated = 0;   ///< turns that were disturbed, and do not count
 };
 
 struct failure {
@@ -51,6 +53,7 @@ struct row {
     std::string server;
     std::string backend;  ///< io_uring or epoll
     std::string kind;     ///< ours, ablation, C or peer
+    std::string start;    ///< what it said first: for ours with the flags of its ring
     std::vector<run_result> runs;
     std::vector<failure> failures;
 };

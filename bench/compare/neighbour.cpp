@@ -13,9 +13,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstdio>
 #include <cstring>
+#include <string>
 
 namespace bench {
 
@@ -35,38 +34,33 @@ void compute(const void*) {
     }
 }
 
-/// The compiler proper, not its driver: nothing of it is left when it is killed.
-std::string compiler() {
-    std::FILE* said = popen("c++ -print-prog-name=cc1plus 2>/dev/null", "r");
-    std::array<char, 4096> path{};
-    const bool found = said != nullptr && std::fgets(path.data(), path.size(), said) != nullptr;
-    if (said != nullptr) pclose(said);
-    path[std::strcspn(path.data(), "\n")] = '\0';
-    if (!found || access(path.data(), X_OK) != 0)
-        throw run_failure("--beside compiler: there is no g++ here");
-    return path.data();
+/// Once. The driver knows where the headers are; its compiler proper is in our group.
+int compile(const char* name) {
+    const pid_t parent = getpid();
+    const pid_t one = fork();
+    if (one == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        if (getppid() != parent) _exit(1);
+        const int nothing = open("/dev/null", O_WRONLY);
+        dup2(nothing, STDOUT_FILENO);
+        dup2(nothing, STDERR_FILENO);
+        execlp("c++", "c++", "-x", "c++", "-S", "-O2", name, "-o", "/dev/null",
+               static_cast<char*>(nullptr));
+        _exit(1);
+    }
+    int status = 0;
+    if (one < 0 || waitpid(one, &status, 0) < 0) return -1;
+    return status;
 }
 
-void compile_for_ever(const void* path) {
+std::string source_file() {
     const int file = memfd_create("source.cpp", 0);
-    if (write(file, source, std::strlen(source)) < 0) return;
-    const std::string name = fmt::format("/proc/self/fd/{}", file);
-    for (;;) {
-        const pid_t parent = getpid();
-        const pid_t one = fork();
-        if (one == 0) {
-            prctl(PR_SET_PDEATHSIG, SIGKILL);
-            if (getppid() != parent) _exit(1);
-            const int nothing = open("/dev/null", O_WRONLY);
-            dup2(nothing, STDOUT_FILENO);
-            dup2(nothing, STDERR_FILENO);
-            execl(static_cast<const char*>(path), "cc1plus", "-quiet", "-O2", "-D_GNU_SOURCE",
-                  name.c_str(), "-o", "/dev/null", static_cast<char*>(nullptr));
-            _exit(1);
-        }
-        int status = 0;
-        if (one < 0 || waitpid(one, &status, 0) < 0) return;
-    }
+    if (write(file, source, std::strlen(source)) < 0) throw run_failure("--beside compiler: memfd");
+    return fmt::format("/proc/{}/fd/{}", getpid(), file);
+}
+
+void compile_for_ever(const void* name) {
+    while (compile(static_cast<const char*>(name)) == 0) {}
 }
 
 }  // namespace
@@ -76,17 +70,28 @@ neighbour::neighbour(const std::string& kind, const cpu_pair& cpus) {
     if (kind == "hog") {
         worker_ = fork_bound(where, compute, nullptr);
     } else if (kind == "compiler") {
-        const std::string path = compiler();
-        worker_ = fork_bound(where, compile_for_ever, path.c_str());
+        const std::string name = source_file();
+        if (compile(name.c_str()) != 0)
+            throw run_failure("--beside compiler: c++ cannot compile a small program; is g++ "
+                              "installed?");
+        worker_ = fork_bound(where, compile_for_ever, name.c_str());
     } else if (kind == "server") {
         servers_.emplace_back(
             std::vector<std::string>{sibling("limit_epoll"), "--listen", "127.0.0.1:0"}, where);
         const std::string address = address_in(servers_.back().read_line(seconds(10)));
         servers_.emplace_back(std::vector<std::string>{sibling("load"), "--connect", address,
-                                                       "--seconds", "1000000", "--rate",
+                                                       "--seconds", "1000000", "--sleepy", "--rate",
                                                        std::to_string(other_rate)},
                               place{cpus.client});
     }
+}
+
+void neighbour::check_alive() {
+    bool alive = worker_ < 0 || waitpid(worker_, nullptr, WNOHANG) == 0;
+    for (child& one : servers_) alive = alive && !one.has_ended();
+    if (alive) return;
+    worker_ = -1;
+    throw run_failure("--beside: the neighbour has ended by itself");
 }
 
 neighbour::~neighbour() {

@@ -18,6 +18,8 @@ public:
     ~neighbour();
     neighbour(const neighbour&) = delete;
     neighbour& operator=(const neighbour&) = delete;
+    /// Throws run_failure when it has ended: what was measured then was measured beside nobody.
+    void check_alive();
 
 private:
     pid_t worker_ = -1;

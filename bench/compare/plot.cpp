@@ -57,7 +57,18 @@ std::string_view style_of(const std::string& kind) {
     return kind == "C" ? "lw 2 dt 2 pt 6" : "lw 1 pt 4";
 }
 
-/// x, median, least, most of one server; empty when it has none.
+/// Between gnuplot's single quotes nothing is special but they themselves.
+std::string quoted(std::string_view text) {
+    std::string safe = "'";
+    for (const char letter : text) {
+        const bool control = static_cast<unsigned char>(letter) < ' ';
+        safe += control ? ' ' : letter;
+        if (letter == '\'') safe += '\'';
+    }
+    return safe + "'";
+}
+
+/// x and median of one server; empty when it has none.
 std::string points(const report& all, const family& of, const std::string& server,
                    double run_result::*figure) {
     std::map<unsigned, spread> by_connections;
@@ -69,8 +80,7 @@ std::string points(const report& all, const family& of, const std::string& serve
                     by_connections[c.connections] = *value;
     }
     std::string text;
-    for (const auto& [x, y] : by_connections)
-        text += fmt::format("{} {:.6g} {:.6g} {:.6g}\n", x, y.median, y.least, y.most);
+    for (const auto& [x, y] : by_connections) text += fmt::format("{} {:.6g}\n", x, y.median);
     return text;
 }
 
@@ -84,8 +94,7 @@ std::vector<row> servers_of(const report& all, const family& of) {
     return servers;
 }
 
-std::string panel_script(const report& all, const panel& p, const family& of,
-                         std::size_t number) {
+std::string panel_script(const report& all, const panel& p, const family& of, std::size_t number) {
     std::string data;
     std::string curves;
     std::size_t n = 0;
@@ -95,12 +104,14 @@ std::string panel_script(const report& all, const panel& p, const family& of,
         if (lines.empty()) continue;
         const std::string name = fmt::format("$d{}_{}", number, n);
         data += fmt::format("{} << EOD\n{}EOD\n", name, lines);
-        curves += fmt::format("{} {} using 1:2 with linespoints lc {} {} title '{}'",
-                              curves.empty() ? "plot" : ",", name, n, style_of(s.kind), s.server);
+        curves +=
+            fmt::format("{} {} using 1:2 with linespoints lc {} {} title {}",
+                        curves.empty() ? "plot" : ",", name, n, style_of(s.kind), quoted(s.server));
     }
     if (curves.empty()) return "set multiplot next\n";  // a stream has no latency
-    return fmt::format("{}set title '{}, {}, {} bytes'\nset ylabel '{}'\n{}\n", data, of.first,
-                       p.title, of.second, p.unit, curves);
+    const std::string title = fmt::format("{}, {}, {} bytes", of.first, p.title, of.second);
+    return fmt::format("{}set title {}\nset ylabel {}\n{}\n", data, quoted(title), quoted(p.unit),
+                       curves);
 }
 
 }  // namespace
@@ -113,10 +124,10 @@ std::string plot_script(const report& all, const std::string& path) {
     const std::size_t columns = one ? 2 : families.size();
     std::string text = fmt::format(
         "set terminal {} size {},{} font 'sans,11' noenhanced background '#ffffff'\n"
-        "set output '{}'\n"
+        "set output {}\n"
         "set multiplot layout {},{} columnsfirst\nset logscale xy\nset grid\n"
         "set key outside right top samplen 2\nset xlabel 'connections'\nset offsets graph 0.05\n",
-        path.ends_with(".png") ? "pngcairo" : "svg", columns * 620, rows * 380, path, rows,
+        path.ends_with(".png") ? "pngcairo" : "svg", columns * 620, rows * 380, quoted(path), rows,
         columns);
     std::size_t number = 0;
     for (const family& of : families)

@@ -58,7 +58,7 @@ void bind_to(pid_t parent, const place& where) {
         cpu_set_t only;
         CPU_ZERO(&only);
         CPU_SET(where.cpu, &only);
-        sched_setaffinity(0, sizeof only, &only);
+        if (sched_setaffinity(0, sizeof only, &only) != 0) _exit(cannot_run);
     }
     if (!where.folder.empty() && chdir(where.folder.c_str()) != 0) _exit(cannot_run);
     if (where.fifo) {
@@ -90,8 +90,12 @@ void check_signals() {
 
 child::child(const std::vector<std::string>& command, const place& where)
     : name_(std::filesystem::path(command.front()).filename()) {
+    std::array<int, 2> in{-1, -1};
     std::array<int, 2> pipe_ends{};
     err_ = memfd_create("stderr", MFD_CLOEXEC);
+    if (where.listens && pipe2(in.data(), O_CLOEXEC) != 0)
+        throw run_failure(fmt::format("{}: {}", name_, std::strerror(errno)));
+    in_ = in[1];
     if (err_ < 0 || pipe2(pipe_ends.data(), O_CLOEXEC) != 0)
         throw run_failure(fmt::format("{}: {}", name_, std::strerror(errno)));
     std::vector<char*> arguments;
@@ -101,14 +105,14 @@ child::child(const std::vector<std::string>& command, const place& where)
     pid_ = fork();
     if (pid_ == 0) {
         bind_to(parent, where);
-        const int nothing = open("/dev/null", O_RDONLY);
-        dup2(nothing, STDIN_FILENO);
+        dup2(where.listens ? in[0] : open("/dev/null", O_RDONLY), STDIN_FILENO);
         dup2(pipe_ends[1], STDOUT_FILENO);
         dup2(err_, STDERR_FILENO);
         execv(arguments[0], arguments.data());
         _exit(cannot_run);
     }
     const int error = errno;
+    if (in[0] >= 0) close(in[0]);
     close(pipe_ends[1]);
     out_ = pipe_ends[0];
     if (pid_ < 0) throw run_failure(fmt::format("{}: {}", name_, std::strerror(error)));
@@ -118,14 +122,15 @@ child::child(const std::vector<std::string>& command, const place& where)
 child::child(child&& other) noexcept
     : name_(std::move(other.name_)),
       pid_(std::exchange(other.pid_, -1)),
+      in_(std::exchange(other.in_, -1)),
       out_(std::exchange(other.out_, -1)),
       err_(std::exchange(other.err_, -1)),
       status_(other.status_) {}
 
 child::~child() {
     if (pid_ > 0 && !status_) kill_group(pid_);
-    if (out_ >= 0) close(out_);
-    if (err_ >= 0) close(err_);
+    for (const int fd : {in_, out_, err_})
+        if (fd >= 0) close(fd);
 }
 
 bool child::wait_for_output(clock::time_point deadline) {
@@ -143,16 +148,21 @@ std::string child::read_line(seconds limit) {
     std::string line;
     while (line.empty() || line.back() != '\n') {
         if (!wait_for_output(deadline))
-            throw run_failure(fmt::format("{}: no start line within {:g} s", name_, limit.count()));
+            throw run_failure(fmt::format("{}: said nothing within {:g} s", name_, limit.count()));
         char letter = 0;
         if (read(out_, &letter, 1) != 1) {
             static_cast<void>(wait_for_end(seconds(1)));
-            throw run_failure(fmt::format("{}: did not start: {}", name_, last_words()));
+            throw run_failure(fmt::format("{}: ended: {}", name_, last_words()));
         }
         line += letter;
     }
     line.pop_back();
     return line;
+}
+
+void child::write_line(const std::string& line) {
+    const std::string text = line + "\n";
+    static_cast<void>(write(in_, text.data(), text.size()));
 }
 
 std::string child::read_all(seconds limit) {
@@ -187,8 +197,8 @@ bool child::wait_for_end(seconds limit) {
             if (pidfd >= 0) close(pidfd);
             return false;
         }
-        pollfd ended{pidfd, POLLIN, 0};
-        poll(&ended, 1, pidfd >= 0 ? milliseconds_until(deadline) : 1);
+        std::array<pollfd, 2> both{{{pidfd, POLLIN, 0}, {signals, POLLIN, 0}}};
+        poll(both.data(), both.size(), pidfd >= 0 ? milliseconds_until(deadline) : 1);
     }
     if (pidfd >= 0) close(pidfd);
     status_ = status;
@@ -228,7 +238,8 @@ pid_t fork_bound(const place& where, void (*body)(const void*), const void* subj
         body(subject);
         _exit(0);
     }
-    if (made > 0) setpgid(made, made);
+    if (made < 0) throw run_failure(fmt::format("fork: {}", std::strerror(errno)));
+    setpgid(made, made);
     return made;
 }
 

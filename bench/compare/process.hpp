@@ -33,6 +33,7 @@ struct place {
     int cpu = -1;       ///< -1: wherever
     bool fifo = false;  ///< SCHED_FIFO 1: the regime `realtime`
     std::string folder = {};  ///< to start in; empty: here
+    bool listens = false;     ///< to its stdin: for child::write_line()
 };
 
 /// A process of ours: in a group of its own, so that Ctrl-C reaches only us and we end it; and it
@@ -45,8 +46,10 @@ public:
     ~child();
 
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
-    /// The first line of its stdout; throws run_failure when it ends or says nothing in time.
+    /// The next line of its stdout; throws run_failure when it ends or says nothing in time.
     [[nodiscard]] std::string read_line(seconds limit);
+    /// To its stdin. One that has ended does not hear it, and says nothing in answer.
+    void write_line(const std::string& line);
     /// All of its stdout, until it ends. Throws run_failure after `limit`.
     [[nodiscard]] std::string read_all(seconds limit);
     /// Asks it to end and waits; throws run_failure unless it ends in time, with 0 or by `signal`.
@@ -62,6 +65,7 @@ private:
 
     std::string name_;
     pid_t pid_ = -1;
+    int in_ = -1;
     int out_ = -1;
     int err_ = -1;  // a file in memory: a pipe could fill up
     std::optional<int> status_;

@@ -101,7 +101,7 @@ std::optional<change> change_of(const cell& was, const cell& is, const row& now,
     const double grown = b->median / a->median;
     return change{
         is.name, now.server, a->median, b->median,
-        grown,   relative,   failed,    failed || (grown > threshold && b->least > a->median)};
+        grown,   relative,   failed,    failed || (grown > threshold && b->quarter > a->median)};
 }
 
 }  // namespace

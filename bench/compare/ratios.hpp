@@ -63,8 +63,8 @@ struct change {
     double ratio = 0;
     bool relative = false;   ///< figures are relative to a C server in the same round, not us
     bool failed = false;     ///< rounds failed that did not before; `now` is 0 when all of them did
-    bool regressed = false;  ///< failed, or beyond the threshold and every round of now above the
-                             ///< former median
+    bool regressed = false;  ///< failed, or beyond the threshold and three quarters of the rounds
+                             ///< of now above the former median
 };
 /// For every row of ringlet's own that is in both reports and was measured in the former.
 [[nodiscard]] std::vector<change> changes_since(const report& before, const report& now,

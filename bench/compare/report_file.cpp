@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <sstream>
 
@@ -34,9 +36,9 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(run_result, round, messages, sec
                                                 sleeps, preemptions, calls, p50_us, p90_us, p99_us,
                                                 p99_9_us, max_us, fairness, late_p99_us, memory,
                                                 server_busy, client_busy, server_waits,
-                                                client_waits, stolen, disturbed, tries)
+                                                client_waits, stolen, disturbed, turns, repeated)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(failure, round, why)
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(row, server, backend, kind, runs, failures)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(row, server, backend, kind, start, runs, failures)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(cell, name, traffic, connections, active, size,
                                                 pipeline, rate, rows)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(fact, name, value)
@@ -90,10 +92,28 @@ report read_json(const std::string& path) {
     }
 }
 
+namespace {
+/// A link stays, and what it names is replaced.
+std::string real_path(const std::string& path) {
+    std::error_code none;
+    const auto real = std::filesystem::canonical(path, none);
+    return none ? path : real.string();
+}
+}  // namespace
+
 void write_text(const std::string& text, const std::string& path) {
-    std::ofstream file(path, std::ios::trunc);
+    // Beside it first: whoever ends us meanwhile, or a full disk, leaves the old one. What is no
+    // file (/dev/stdout) cannot be replaced.
+    std::error_code none;
+    const bool replaced =
+        !std::filesystem::exists(path, none) || std::filesystem::is_regular_file(path, none);
+    const std::string target = replaced ? real_path(path) + ".new" : path;
+    std::ofstream file(target, std::ios::trunc);
     file << text << std::flush;
     if (!file) throw file_error(fmt::format("{}: {}", path, std::strerror(errno)));
+    file.close();
+    if (replaced && std::rename(target.c_str(), real_path(path).c_str()) != 0)
+        throw file_error(fmt::format("{}: {}", path, std::strerror(errno)));
 }
 
 void put_into(const std::string& text, const std::string& path) {
@@ -143,48 +163,6 @@ std::string csv_of(const report& all) {
                 text += '\n';
             }
     return text;
-}
-
-load_answer load_answer_of(const std::string& json) {
-    try {
-        const auto parsed = nlohmann::json::parse(json);
-        load_answer a;
-        const auto take = [](const nlohmann::json& from, const char* key, double& into) {
-            into = from.value(key, 0.0);
-        };
-        take(parsed, "seconds", a.seconds);
-        take(parsed, "messages", a.messages);
-        take(parsed, "rate", a.rate);
-        take(parsed, "mb_per_second", a.mb_per_second);
-        take(parsed, "p50_us", a.p50_us);
-        take(parsed, "p90_us", a.p90_us);
-        take(parsed, "p99_us", a.p99_us);
-        take(parsed, "p99_9_us", a.p99_9_us);
-        take(parsed, "max_us", a.max_us);
-        take(parsed, "late_p99_us", a.late_p99_us);
-        if (parsed.contains("fairness")) a.fairness = parsed["fairness"].get<double>();
-        take(parsed, "connected", a.connected);
-        take(parsed, "client_cpu_ns", a.client_cpu_ns);
-        take(parsed, "client_wait_ns", a.client_wait_ns);
-        take(parsed, "errors", a.errors);
-        take(parsed, "mismatches", a.mismatches);
-        take(parsed, "counted_calls", a.counted_calls);
-        take(parsed, "counted_messages", a.counted_messages);
-        a.trouble = parsed.value("trouble", "");
-        const auto server = parsed.value("server", nlohmann::json::object());
-        take(server, "cpu_ns", a.server.cpu_ns);
-        take(server, "user_ticks", a.server.user_ticks);
-        take(server, "system_ticks", a.server.system_ticks);
-        take(server, "voluntary", a.server.voluntary);
-        take(server, "involuntary", a.server.involuntary);
-        take(server, "wait_ns", a.server.wait_ns);
-        take(server, "stolen_ticks", a.server.stolen_ticks);
-        take(server, "rss_fresh", a.server.rss_fresh);
-        take(server, "rss", a.server.rss);
-        return a;
-    } catch (const nlohmann::json::exception&) {
-        throw file_error("its answer is not JSON");
-    }
 }
 
 namespace {

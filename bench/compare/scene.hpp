@@ -6,6 +6,7 @@
 #include "servers.hpp"
 #include "workloads.hpp"
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
@@ -40,12 +41,14 @@ public:
 
 private:
     void put_file(std::uint64_t size) const;
+    [[nodiscard]] std::string address() const;
     [[nodiscard]] std::string configuration(const server& s) const;
 
     std::string files_;
     std::string upstream_address_;
     std::optional<child> upstream_;
-    std::string address_;  // of a server that does not tell it
+    std::uint16_t port_ = 0;  // of a server that does not tell it
+    std::string name_;        // of its files: several stand in the folder at once
     std::vector<std::string> command_;
 };
 

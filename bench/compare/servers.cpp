@@ -19,14 +19,19 @@ server ours(std::string name, std::string backend, std::string kind, level least
     command.insert(command.end(), more.begin(), more.end());
     return {std::move(name), std::move(backend), std::move(kind), std::move(command), least};
 }
-server without(std::string name, words more) {
-    return ours("uring " + std::move(name), "io_uring", "ablation", level::standard,
-                std::move(more));
+server without(std::string name, words more, std::string says = {}) {
+    server s =
+        ours("uring " + std::move(name), "io_uring", "ablation", level::standard, std::move(more));
+    s.says = std::move(says);
+    return s;
 }
 /// What bundles are for: buffers smaller than what comes.
 server small_buffers(std::string name, std::string form) {
-    return without(std::move(name), {"--receive", "multishot", "--buffer", "4096", "--window",
-                                     "512", "--buffers", std::move(form)});
+    std::string says = form == "whole" ? "" : form;
+    return without(std::move(name),
+                   {"--receive", "multishot", "--buffer", "4096", "--window", "512", "--buffers",
+                    std::move(form)},
+                   std::move(says));
 }
 server c_ring(std::string name, level least, words more) {
     words command{"limit_uring", "--technique"};
@@ -39,8 +44,8 @@ server peer(std::string name, std::string backend, level least, words command) {
 }
 
 /// For how long the loop waits, where that can be seen: few connections, and a rate.
-server waiting(std::string name, words more) {
-    server s = without(std::move(name), std::move(more));
+server waiting(std::string name, words more, std::string says = {}) {
+    server s = without(std::move(name), std::move(more), std::move(says));
     s.cells = "echo/1x64,echo/64x64,open20k/64x64";
     return s;
 }
@@ -68,15 +73,17 @@ server by_hand(std::string name, std::string backend, role r, level least, words
     return s;
 }
 server haproxy(std::string name, std::string option) {
-    server s{std::move(name), "epoll", "peer", {"/usr/sbin/haproxy", "-db", "-f"},
-             level::standard};
+    server s{std::move(name), "epoll", "peer", {"/usr/sbin/haproxy", "-db", "-f"}, level::standard};
     s.role = role::proxy;
     s.form = config::haproxy;
     s.option = std::move(option);
     return s;
 }
 server nginx(std::string name, role r, std::string option) {
-    server s{std::move(name), "epoll", "peer", {"/usr/sbin/nginx", "-e", "stderr", "-c"},
+    server s{std::move(name),
+             "epoll",
+             "peer",
+             {"/usr/sbin/nginx", "-e", "stderr", "-c"},
              level::standard};
     s.role = r;
     s.form = r == role::proxy ? config::nginx_proxy : config::nginx_files;
@@ -111,8 +118,8 @@ std::vector<server> all_servers() {
         without("cooperative", {"--ring", "cooperative"}),
         without("multishot only", {"--receive", "multishot"}),
         without("readiness only", {"--receive", "readiness"}),
-        without("bundles", {"--buffers", "bundles"}),
-        without("incremental", {"--buffers", "incremental"}),
+        without("bundles", {"--buffers", "bundles"}, "bundles"),
+        without("incremental", {"--buffers", "incremental"}, "incremental"),
         small_buffers("4K buffers", "whole"),
         small_buffers("4K bundles", "bundles"),
         without("window 8", {"--window", "8"}),
@@ -120,9 +127,10 @@ std::vector<server> all_servers() {
         without("own buffer", {"--own-buffer"}),
         without("guarded", {"--guarded"}),
         waiting("spin 50us", {"--spin", "50"}),
-        waiting("min-wait 20us", {"--wait-count", "8", "--min-wait", "20"}),
-        waiting("min-wait 100us", {"--wait-count", "16", "--min-wait", "100"}),
-        waiting("always 100us", {"--wait-count", "16", "--min-wait", "100", "--wait-always"}),
+        waiting("min-wait 20us", {"--wait-count", "8", "--min-wait", "20"}, "min-wait"),
+        waiting("min-wait 100us", {"--wait-count", "16", "--min-wait", "100"}, "min-wait"),
+        waiting("always 100us", {"--wait-count", "16", "--min-wait", "100", "--wait-always"},
+                "min-wait"),
         ours("epoll own buffer", "epoll", "ablation", standard, {"--own-buffer"}),
         ours("epoll guarded", "epoll", "ablation", standard, {"--guarded"}),
         sample("tcp_proxy", "io_uring", role::proxy),

@@ -25,6 +25,8 @@ struct server {
     std::string option = {};  ///< a line of the configuration
     std::string needs = {};   ///< a file without which it cannot run
     std::string cells = {};   ///< of an ablation: patterns of the cells it is for
+    std::string says =
+        {};  ///< what its first line must hold: it has the technique, and not another
 };
 
 /// Every server there is, installed or not.

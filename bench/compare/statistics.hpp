@@ -14,6 +14,7 @@ struct spread {
     double median = 0;
     double least = 0;
     double most = 0;
+    double quarter = 0;  ///< a quarter of the values is below it
 };
 
 [[nodiscard]] inline std::optional<spread> spread_of(std::vector<double> values) {
@@ -22,7 +23,7 @@ struct spread {
     const std::size_t half = values.size() / 2;
     const double middle =
         values.size() % 2 == 1 ? values[half] : (values[half - 1] + values[half]) / 2;
-    return spread{middle, values.front(), values.back()};
+    return spread{middle, values.front(), values.back(), values[(values.size() - 1) / 4]};
 }
 
 }  // namespace bench

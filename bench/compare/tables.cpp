@@ -62,6 +62,8 @@ std::string remarks_of(const cell& c, const row& r) {
     const auto server = over_rounds(r, &run_result::server_busy);
     // With a rate the client spins until the next message is due.
     if (c.rate == 0 && client && client->median > 0.95 && server->median < 0.9) add("client-bound");
+    const auto late = over_rounds(r, &run_result::late_p99_us);
+    if (c.rate > 0 && late && late->median > 0) add(fmt::format("load late {:.0f}", late->median));
     if (disturbed(r) > 0) add(fmt::format("{} disturbed", disturbed(r)));
     if (!r.failures.empty()) add(fmt::format("{} FAILED", r.failures.size()));
     return text;
@@ -208,8 +210,9 @@ constexpr std::string_view legend =
     "peer, and ringlet on the same backend (the best by its median), within a round; for proxies "
     "and files the best C server of any. calls: system calls per message. sleeps, preempt: "
     "voluntary and involuntary context switches per message. p50 to max: latency in us, max the "
-    "greatest of all rounds. fair: what "
-    "the slowest connection got of what the fastest got. B/conn: the server's memory per "
+    "greatest of all rounds; `load late`: how late 1 % of a rate's messages or more went out, by "
+    "the generator's fault. fair: what the slowest connection got of what the fastest got. B/conn: "
+    "the server's memory per "
     "connection.\n";
 
 }  // namespace
@@ -292,7 +295,7 @@ std::string changes_text(const std::vector<change>& changes, double threshold) {
     return text_table(lines) +
            fmt::format(
                "{} of {} cells regressed (failed, or CPU per message beyond {:g} x the baseline's "
-               "and no round as good as its median).\n",
+               "and three quarters of the rounds above its median).\n",
                regressed, changes.size(), threshold);
 }
 

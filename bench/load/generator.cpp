@@ -6,9 +6,12 @@
 #include "../source_block.h"
 
 #include <fmt/format.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -27,6 +30,9 @@ namespace {
 constexpr std::size_t room_size = 256 * 1024;
 constexpr std::size_t open_loop_depth = 1024;
 constexpr std::uint64_t spin_below_ns = 100'000;  // a sleep's end is not known better than that
+constexpr std::int64_t look_again_ns = 100'000;
+constexpr unsigned asleep_for_good = 4;  // looks that find it so: between two pieces it sleeps too
+constexpr std::uint64_t longest_fall_asleep_ns = 200'000'000;
 constexpr std::uint64_t longest_sleep_ns = 50'000'000;
 constexpr std::size_t longest_head = 1024;
 constexpr unsigned sources = 250;  // addresses of 127/8: each has its own ports for TIME_WAIT
@@ -72,15 +78,161 @@ generator::~generator() {
     ::close(epoll_);
 }
 
-load_result generator::run() {
-    result_.fresh = sample_process(static_cast<pid_t>(set_.watched));
+load_window& load_window::operator+=(const load_window& next) {
+    latency.merge(next.latency);
+    lateness.merge(next.lateness);
+    messages += next.messages;
+    ns += next.ns;
+    own_cpu_ns += next.own_cpu_ns;
+    own_wait_ns += next.own_wait_ns;
+    server += next.server;
+    stolen_ticks += next.stolen_ticks;
+    return *this;
+}
+
+load_result generator::run(const std::function<load_order(const load_window&)>& next) {
+    result_.rss_fresh = sample_process(static_cast<pid_t>(set_.watched)).rss_bytes;
     if (!connect_all()) return std::move(result_);
-    last_progress_ = now_ns();
-    phase_end_ = last_progress_ + set_.warmup_ns;
-    rate_begin_ = last_progress_;
-    begin_all();
-    while (open_ > 0 && !failed_) turn();
+    greet();
+    while (!failed_) {
+        const load_order order = next(turn_);
+        if (!order.drops_last) keep_turn();
+        if (order.ends) break;
+        take_turn(order);
+    }
+    result_.fairness = fairness();
+    if (!failed_ && set_.count_ns > 0 && set_.tracepoint != 0) count_calls();
+    drain_all();
     return std::move(result_);
+}
+
+// --- windows
+// --------------------------------------------------------------------------------------
+
+/// Who stays idle later says one word first, and at a rate everybody does: only then has the server
+/// seen them.
+void generator::greet() {
+    if (kind_ != traffic::echo) return;
+    last_progress_ = now_ns();
+    for (connection& c : connections_) {
+        if (c.active && set_.rate == 0) continue;
+        begin(c, last_progress_);
+        flush(c);
+    }
+    pause();
+}
+
+void generator::take_turn(const load_order& order) {
+    turn_ = load_window{};
+    for (connection* c : talking_) c->turn_share = 0;
+    send_for(order.warmup_ns);
+    if (!failed_) measure(order.window_ns);
+}
+
+void generator::keep_turn() {
+    result_.all += turn_;
+    for (connection* c : talking_) c->share += c->turn_share;
+}
+
+void generator::measure(std::uint64_t window_ns) {
+    const auto server = static_cast<pid_t>(set_.watched);
+    const std::uint64_t stolen = stolen_ticks();
+    const process_sample before = sample_process(server);
+    const process_sample own_before = sample_process(getpid());
+    const std::uint64_t begin = now_ns();
+    purpose_ = purpose::window;
+    send_for(window_ns);
+    purpose_ = purpose::nothing;
+    turn_.ns = quiet_since_ - begin;
+    turn_.server = sample_process(server) - before;
+    const process_sample own = sample_process(getpid()) - own_before;
+    turn_.own_cpu_ns = own.cpu_ns;
+    turn_.own_wait_ns = own.wait_ns;
+    turn_.stolen_ticks = stolen_ticks() - stolen;
+}
+
+/// The worse of the two CPUs.
+std::uint64_t generator::stolen_ticks() const {
+    const int own = sched_getcpu();
+    return std::max(stolen_ticks_of(static_cast<int>(set_.watched_cpu)), stolen_ticks_of(own));
+}
+
+void generator::count_calls() {
+    const syscall_counter counter(static_cast<pid_t>(set_.watched), set_.tracepoint);
+    const std::uint64_t before = counter.count();
+    purpose_ = purpose::system_calls;
+    send_for(set_.count_ns);
+    purpose_ = purpose::nothing;
+    if (counter.works()) result_.counted_calls = counter.count() - before;
+}
+
+/// From nothing on its way to nothing on its way.
+void generator::send_for(std::uint64_t ns) {
+    last_progress_ = rate_begin_ = now_ns();
+    rate_next_ = 0;
+    phase_ = phase::sending;
+    sending_ends_ = last_progress_ + ns;
+    begin_all();
+    while (!failed_ && now_ns() < sending_ends_) turn();
+    pause();
+}
+
+void generator::begin_all() {
+    const std::uint64_t now = now_ns();
+    for (connection& c : connections_) {
+        if (failed_) return;
+        switch (kind_) {
+            case traffic::echo:
+                if (!c.active || set_.rate > 0) continue;
+                refill(c, now);
+                flush(c);
+                break;
+            case traffic::churn:
+                if (c.fd < 0 && !reopen(c)) return;
+                begin(c, now);
+                flush(c);
+                break;
+            case traffic::sink: stream(c); break;
+            case traffic::source: break;
+            case traffic::file:
+                if (c.active) ask(c, now);
+                break;
+        }
+    }
+}
+
+void generator::pause() {
+    phase_ = phase::paused;
+    if (kind_ == traffic::sink)
+        for (connection& c : connections_) await_room(c, false);
+    while (!failed_ && !is_quiet()) turn();
+    quiet_since_ = now_ns();
+    if (set_.watched != 0 && !failed_) let_server_sleep();
+}
+
+/// A source, which cannot be told to be quiet, has then filled every buffer on the way.
+void generator::let_server_sleep() const {
+    const std::uint64_t limit = now_ns() + longest_fall_asleep_ns;
+    for (unsigned asleep = 0; asleep < asleep_for_good && now_ns() < limit;) {
+        const timespec nap{.tv_sec = 0, .tv_nsec = look_again_ns};
+        nanosleep(&nap, nullptr);
+        asleep = all_asleep(static_cast<pid_t>(set_.watched)) ? asleep + 1 : 0;
+    }
+}
+
+bool generator::is_quiet() const {
+    if (kind_ != traffic::sink) return on_their_way_ == 0;
+    return std::all_of(connections_.begin(), connections_.end(), [](const connection& c) {
+        int unsent = 0;
+        return ioctl(c.fd, SIOCOUTQ, &unsent) != 0 || unsent == 0;
+    });
+}
+
+void generator::drain_all() {
+    phase_ = phase::draining;
+    for (connection& c : connections_)
+        if (c.fd >= 0) drain(c);
+    while (open_ > 0 && !failed_) turn();
 }
 
 // --- connections
@@ -121,37 +273,16 @@ bool generator::open(connection& c, bool wait) {
     return true;
 }
 
+/// For a churn, whose connections begin anew.
+bool generator::reopen(connection& c) {
+    c.begun = c.echoed = c.due = c.sent = c.received = 0;
+    return open(c, false);
+}
+
 void generator::close(connection& c) {
     ::close(c.fd);  // and out of the epoll set with it
     c.fd = -1;
     --open_;
-}
-
-void generator::begin_all() {
-    const std::uint64_t now = now_ns();
-    for (connection& c : connections_) {
-        switch (kind_) {
-            case traffic::echo:
-                // Who stays idle later says one word first: only then has the server seen it.
-                if (c.active && set_.rate == 0)
-                    refill(c, now);
-                else
-                    begin(c, now);
-                flush(c);
-                break;
-            case traffic::churn:
-                begin(c, now);
-                flush(c);
-                break;
-            case traffic::sink: stream(c); break;
-            case traffic::source: break;
-            case traffic::file:
-                if (c.active) ask(c, now);
-                break;
-        }
-        if (failed_) return;
-    }
-    rate_begin_ = now_ns();
 }
 
 // --- the loop
@@ -177,13 +308,15 @@ void generator::turn() {
         failed_ = true;
     }
     if (set_.rate > 0 && sending()) send_due(now);
-    if (sending() && now >= phase_end_) next_phase(now);
 }
 
 std::int64_t generator::time_to_sleep(std::uint64_t now) const {
+    // Of a sink that is taking the last of it nothing is heard.
+    if (phase_ == phase::paused && kind_ == traffic::sink) return look_again_ns;
     std::uint64_t until = now + longest_sleep_ns;
-    if (sending()) until = std::min(until, phase_end_);
+    if (sending()) until = std::min(until, sending_ends_);
     if (set_.rate > 0 && sending()) until = std::min(until, intended(rate_next_));
+    if (!set_.spins) return static_cast<std::int64_t>(std::max(until, now) - now);
     if (until <= now + spin_below_ns) return 0;
     return static_cast<std::int64_t>(until - now - spin_below_ns / 2);
 }
@@ -199,53 +332,11 @@ void generator::send_due(std::uint64_t now) {
         connection& c = *talking_[rate_next_ % talking_.size()];
         if (c.begun - c.echoed == depth_) return;  // its time does not change, so it counts as late
         const std::uint64_t time = intended(rate_next_);
-        if (phase_ == phase::measuring) result_.lateness.record(now - time);
+        if (purpose_ == purpose::window) turn_.lateness.record(now - time);
         begin(c, time);
         flush(c);
         now = now_ns();
     }
-}
-
-void generator::next_phase(std::uint64_t now) {
-    const auto server = static_cast<pid_t>(set_.watched);
-    switch (phase_) {
-        case phase::warming:
-            phase_ = phase::measuring;
-            stolen_begin_ = stolen_ticks(static_cast<int>(set_.watched_cpu));
-            result_.begin = sample_process(server);
-            own_begin_ = sample_process(getpid());
-            window_begin_ = now_ns();
-            phase_end_ = window_end_ = window_begin_ + set_.window_ns;
-            return;
-        case phase::measuring:
-            result_.window_ns = now - window_begin_;
-            result_.end = sample_process(server);
-            note_own_use();
-            result_.stolen_ticks = stolen_ticks(static_cast<int>(set_.watched_cpu)) - stolen_begin_;
-            result_.fairness = fairness();
-            phase_ = phase::counting;
-            phase_end_ = now_ns() + set_.count_ns;
-            if (set_.count_ns > 0 && set_.tracepoint != 0) {
-                counter_ = std::make_unique<syscall_counter>(server, set_.tracepoint);
-                calls_begin_ = counter_->count();
-            }
-            return;
-        case phase::counting:
-            if (counter_ && counter_->works())
-                result_.counted_calls = counter_->count() - calls_begin_;
-            counter_.reset();
-            phase_ = phase::draining;
-            for (connection& c : connections_)
-                if (c.fd >= 0) drain(c);
-            return;
-        case phase::draining: return;
-    }
-}
-
-void generator::note_own_use() {
-    const process_sample own = sample_process(getpid());
-    result_.own_cpu_ns = own.cpu_ns - own_begin_.cpu_ns;
-    result_.own_wait_ns = own.wait_ns - own_begin_.wait_ns;
 }
 
 std::optional<double> generator::fairness() const {
@@ -257,24 +348,12 @@ std::optional<double> generator::fairness() const {
     return static_cast<double>((*least)->share) / static_cast<double>((*most)->share);
 }
 
-/// The connection ends as soon as nothing is on its way any more.
+/// Nothing is on its way: the connection ends, or its server has to say that it got everything.
 void generator::drain(connection& c) {
-    if (c.closing) return;
-    switch (kind_) {
-        case traffic::churn: break;
-        case traffic::source: close(c); break;
-        case traffic::file:
-            if (c.echoed == c.begun) close(c);
-            break;
-        case traffic::echo:
-        case traffic::sink:
-            if (c.sent < c.due || (kind_ == traffic::echo && c.echoed < c.begun)) return;
-            c.closing = true;
-            await_room(c, false);
-            c.received = kind_ == traffic::sink ? 0 : c.received;
-            shutdown(c.fd, SHUT_WR);
-            break;
-    }
+    if (kind_ != traffic::echo && kind_ != traffic::sink) return close(c);
+    c.closing = true;
+    if (kind_ == traffic::sink) c.received = 0;
+    shutdown(c.fd, SHUT_WR);
 }
 
 // --- events
@@ -326,29 +405,26 @@ void generator::take_echo(connection& c, std::size_t got) {
     if (kind_ == traffic::churn) {
         close(c);
         if (!sending()) return;
-        c.begun = c.echoed = c.due = c.sent = c.received = 0;
         const std::uint64_t opened = now_ns();
-        if (!open(c, false)) return;
+        if (!reopen(c)) return;
         begin(c, opened);
         flush(c);
-    } else if (sending()) {
-        if (!c.active || set_.rate > 0) return;
+    } else if (sending() && c.active && set_.rate == 0) {
         refill(c, now);
         flush(c);
-    } else {
-        drain(c);
     }
 }
 
 void generator::complete(connection& c, std::uint64_t now) {
     const std::uint64_t began = since(c, c.echoed);
     ++c.echoed;
-    if (phase_ == phase::measuring) ++result_.messages, ++c.share;
-    if (phase_ == phase::counting) ++result_.counted_messages;
-    // With a rate, whatever was due in the window counts, however late it comes.
-    const bool counts =
-        set_.rate > 0 ? began >= window_begin_ && began < window_end_ : phase_ == phase::measuring;
-    if (counts && phase_ != phase::warming) result_.latency.record(now - began);
+    --on_their_way_;
+    if (purpose_ == purpose::window) {
+        ++turn_.messages;
+        ++c.turn_share;
+        turn_.latency.record(now - began);
+    }
+    if (purpose_ == purpose::system_calls) ++result_.counted_messages;
 }
 
 void generator::take_source(connection& c, std::size_t got) {
@@ -378,10 +454,7 @@ void generator::take_file(connection& c, std::size_t got) {
     if (!c.in_body || c.received < set_.size) return;
     const std::uint64_t now = now_ns();
     complete(c, now);
-    if (sending())
-        ask(c, now);
-    else
-        close(c);
+    if (sending()) ask(c, now);
 }
 
 /// How many of the bytes in the room belong to the head of the answer.
@@ -411,12 +484,12 @@ void generator::take_count(connection& c, std::size_t got) {
 }
 
 void generator::count_bytes(connection& c, std::uint64_t bytes) {
-    if (phase_ == phase::measuring) c.share += bytes;
+    if (purpose_ == purpose::window) c.turn_share += bytes;
     partial_ += bytes;
     const std::uint64_t whole = partial_ / set_.size;
     partial_ -= whole * set_.size;
-    if (phase_ == phase::measuring) result_.messages += whole;
-    if (phase_ == phase::counting) result_.counted_messages += whole;
+    if (purpose_ == purpose::window) turn_.messages += whole;
+    if (purpose_ == purpose::system_calls) result_.counted_messages += whole;
 }
 
 // --- sending
@@ -425,6 +498,7 @@ void generator::count_bytes(connection& c, std::uint64_t bytes) {
 void generator::begin(connection& c, std::uint64_t time) {
     since(c, c.begun) = time;
     ++c.begun;
+    ++on_their_way_;
     c.due += set_.size;
 }
 
@@ -435,13 +509,12 @@ void generator::refill(connection& c, std::uint64_t now) {
 void generator::ask(connection& c, std::uint64_t now) {
     since(c, c.begun) = now;
     ++c.begun;
+    ++on_their_way_;
     c.received = 0;
     c.head.clear();
     c.in_body = false;
-    const ssize_t sent =
-        send(c.fd, request_.data(), request_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    if (sent != static_cast<ssize_t>(request_.size()))
-        fail(c, "send", sent < 0 ? errno : EMSGSIZE);
+    const ssize_t sent = send(c.fd, request_.data(), request_.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    if (sent != static_cast<ssize_t>(request_.size())) fail(c, "send", sent < 0 ? errno : EMSGSIZE);
 }
 
 void generator::flush(connection& c) {
@@ -460,7 +533,6 @@ void generator::flush(connection& c) {
 
 /// One piece an event, so that all connections move at the same pace.
 void generator::stream(connection& c) {
-    if (!sending()) return drain(c);
     const auto piece = bytes_.at(c.start + c.sent, std::max<std::size_t>(set_.size, 65536));
     const ssize_t sent = send(c.fd, piece.data(), piece.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     if (sent < 0 && errno != EAGAIN && errno != EINTR) return fail(c, "send", errno);

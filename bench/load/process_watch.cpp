@@ -65,6 +65,27 @@ void read_ticks(pid_t pid, process_sample& sample) {
 
 }  // namespace
 
+process_sample operator-(const process_sample& later, const process_sample& earlier) {
+    return {.cpu_ns = later.cpu_ns - earlier.cpu_ns,
+            .user_ticks = later.user_ticks - earlier.user_ticks,
+            .system_ticks = later.system_ticks - earlier.system_ticks,
+            .voluntary = later.voluntary - earlier.voluntary,
+            .involuntary = later.involuntary - earlier.involuntary,
+            .wait_ns = later.wait_ns - earlier.wait_ns,
+            .rss_bytes = later.rss_bytes};
+}
+
+process_sample& operator+=(process_sample& sum, const process_sample& next) {
+    sum.cpu_ns += next.cpu_ns;
+    sum.user_ticks += next.user_ticks;
+    sum.system_ticks += next.system_ticks;
+    sum.voluntary += next.voluntary;
+    sum.involuntary += next.involuntary;
+    sum.wait_ns += next.wait_ns;
+    sum.rss_bytes = next.rss_bytes;
+    return sum;
+}
+
 process_sample sample_process(pid_t pid) {
     process_sample sample;
     sample.cpu_ns = cpu_ns_of(pid);
@@ -87,7 +108,16 @@ process_sample sample_process(pid_t pid) {
     return sample;
 }
 
-std::uint64_t stolen_ticks(int cpu) {
+bool all_asleep(pid_t pid) {
+    for (const std::string& thread : threads_of(pid)) {
+        const std::string text = text_of(thread + "/stat");
+        const std::size_t name_end = text.rfind(')');
+        if (name_end != std::string::npos && text.compare(name_end, 3, ") R") == 0) return false;
+    }
+    return true;
+}
+
+std::uint64_t stolen_ticks_of(int cpu) {
     const std::string text = text_of("/proc/stat");
     const std::string key = fmt::format("cpu{} ", cpu);
     const std::size_t at = text.find(key);

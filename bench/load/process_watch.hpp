@@ -12,7 +12,8 @@ namespace bench {
 /// What a process has used and suffered so far, over all its threads. Differences of two are what
 /// is of interest.
 struct process_sample {
-    std::uint64_t cpu_ns = 0;      ///< CLOCK_PROCESS_CPUTIME_ID of it: exact
+    /// CLOCK_PROCESS_CPUTIME_ID of it: exact while it sleeps, up to a tick old while it runs.
+    std::uint64_t cpu_ns = 0;
     std::uint64_t user_ticks = 0;  ///< /proc/PID/stat: the kernel's split of the above
     std::uint64_t system_ticks = 0;
     std::uint64_t voluntary = 0;    ///< context switches: it slept
@@ -21,11 +22,19 @@ struct process_sample {
     std::uint64_t rss_bytes = 0;
 };
 
+/// What was used between two of them; the memory is the later one's.
+[[nodiscard]] process_sample operator-(const process_sample& later, const process_sample& earlier);
+/// Of two spans, one after the other.
+process_sample& operator+=(process_sample& sum, const process_sample& next);
+
 /// All zero when the process has gone.
 [[nodiscard]] process_sample sample_process(pid_t pid);
 
+/// True when none of its threads runs or could run.
+[[nodiscard]] bool all_asleep(pid_t pid);
+
 /// Time the hypervisor took from a CPU, in ticks of 10 ms.
-[[nodiscard]] std::uint64_t stolen_ticks(int cpu);
+[[nodiscard]] std::uint64_t stolen_ticks_of(int cpu);
 
 /// Counts the system calls of a process by the kernel's tracepoint raw_syscalls:sys_enter. It slows
 /// every call of the machine a little while it lives, so no time is measured meanwhile.

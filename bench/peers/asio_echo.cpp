@@ -128,7 +128,8 @@ int main(int argc, char** argv) {
     static const char* const styles[] = {"coroutines", "callbacks", nullptr};
     const peer_options options = peer_parse("asio_echo", styles, argc, argv);
     fill_source_block(block.data());
-    asio::io_context context(1);
+    // One thread only, and so no locks.
+    asio::io_context context(ASIO_CONCURRENCY_HINT_UNSAFE);
     tcp::acceptor door(context, tcp::v4(), peer_listen("asio_echo", &options));
     if (options.style == std::string_view("callbacks"))
         accept_next(door, options.mode);
