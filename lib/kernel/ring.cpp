@@ -207,6 +207,7 @@ void ring::make_room() noexcept {
 }
 
 int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept {
+    if constexpr (ledger::kept) note_submissions();
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
     const unsigned to_submit = tail_ - load_acquire(sq_head_);
     if (!aside_.empty()) wait_count = 0;
@@ -241,6 +242,13 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
     }
     if (answer > 0) submitted += static_cast<unsigned>(answer);
     return answer < 0 ? answer : 0;
+}
+
+void ring::note_submissions() noexcept {
+    for (; noted_ != tail_; ++noted_) {
+        const io_uring_sqe& sqe = sqes_[noted_ & sq_mask_];
+        if (has_target(sqe.user_data)) ledger_.submitted(sqe);
+    }
 }
 
 void ring::cancel(std::uint64_t user_data) noexcept {

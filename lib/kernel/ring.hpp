@@ -4,6 +4,8 @@
 
 #include <ringlet/base/backend.hpp>
 
+#include <kernel/ledger.hpp>
+
 #include <liburing.h>
 
 #include <atomic>
@@ -72,6 +74,7 @@ public:
             const std::int32_t res = aside_.front().res;
             const std::uint32_t flags = aside_.front().flags;
             aside_.erase(aside_.begin());
+            note_answer(user_data, res, flags);
             take(user_data, res, flags);
             ++count;
         }
@@ -83,6 +86,7 @@ public:
             const std::int32_t res = cqe.res;
             const std::uint32_t flags = cqe.flags;
             std::atomic_ref(*cq_head_).store(head + 1, std::memory_order_release);
+            note_answer(user_data, res, flags);
             take(user_data, res, flags);
             ++count;
         }
@@ -160,6 +164,9 @@ public:
     void* drain_subject = nullptr;
 
     [[nodiscard]] std::string describe() const;
+    /// Debug builds: what the kernel has not answered for the last time, without the operation of
+    /// this user_data. Empty in others.
+    [[nodiscard]] std::string unanswered(std::uint64_t except) const { return ledger_.names(except); }
     std::uint64_t enters = 0;
     std::uint64_t submitted = 0;
 
@@ -175,6 +182,14 @@ private:
     [[nodiscard]] bool find_call(int& answer) noexcept;
     void make_table(unsigned slots) noexcept;
     [[nodiscard]] int prove_table() noexcept;
+    /// Whether somebody is told of the answer, by his address.
+    [[nodiscard]] static bool has_target(std::uint64_t user_data) noexcept {
+        return (user_data & 3) <= static_cast<std::uint64_t>(tag::many);
+    }
+    void note_submissions() noexcept;
+    void note_answer(std::uint64_t user_data, std::int32_t res, std::uint32_t flags) noexcept {
+        if (ledger::kept && has_target(user_data)) ledger_.answered(user_data, res, flags);
+    }
 
     static std::uint32_t load_acquire(const unsigned* p) noexcept {
         return std::atomic_ref(*const_cast<unsigned*>(p)).load(std::memory_order_acquire);
@@ -204,6 +219,8 @@ private:
     bool min_wait_ = false;
     bool registered_ = false;
     bool workers_capped_ = false;
+    [[no_unique_address]] ledger ledger_;
+    unsigned noted_ = 0;  // entries before this one are in the ledger
     unsigned direct_slots_ = 0;
     unsigned direct_taken_ = 0;
     int direct_refusal_ = 0;

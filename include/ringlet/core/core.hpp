@@ -224,6 +224,7 @@ private:
     core(const core_options& options, backend_choice choice);
     void turn(const bool& done);
     void drain();
+    [[noreturn]] void give_up() const;
     void run_ready();
     void run_edges();
     void resume(std::coroutine_handle<> first) {
