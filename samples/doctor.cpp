@@ -173,7 +173,8 @@ std::string try_registering() {
     const ringlet::registered_memory& got = (*made)->register_buffers();
     std::string text = fmt::format("{} of {} KiB wanted", got.bytes / 1024, got.wanted / 1024);
     if (got.bytes < got.wanted)
-        text += fmt::format("; a quarter of the {} KiB of locked memory at most", got.limit / 1024);
+        text += fmt::format("; a quarter of the {} KiB of locked memory at most, for all cores",
+                            got.limit / 1024);
     if (got.refusal) text += fmt::format("; refused more: {}", got.refusal.message());
     return text;
 }

@@ -27,7 +27,7 @@ import traceback
 SCALE = float(os.environ.get("RINGLET_TIME_SCALE", "1"))
 SANITIZED = SCALE > 1
 LISTENING = re.compile(r"^ringlet: listening on 127\.0\.0\.1:(\d+) backend=(\S+) cores=(\d+)"
-                       r"(?: reason=\"(.+)\")?\n$")
+                       r"(?: reason=\"([^\"]+)\")? loop=\"([^\"]+)\"\n$")
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
 BOTH = ("uring", "epoll")
@@ -110,7 +110,7 @@ class server:
         found = LISTENING.match(self.line)
         expect(found, lambda: f"the start line is {self.line!r}, stderr {self.stderr()!r}")
         self.port, self.backend = int(found[1]), found[2]
-        self.cores, self.reason = int(found[3]), found[4]
+        self.cores, self.reason, self.loop = int(found[3]), found[4], found[5]
         self.address = f"127.0.0.1:{self.port}"
         self.ended = False
 

@@ -29,7 +29,8 @@ NAME = "tcp_proxy"
 SOCKS = "socks5_proxy"
 SUITE = suite(__doc__, (NAME, SOCKS, "echo_client", "echo_server"))
 case = SUITE.case
-LISTENING = re.compile(r"^ringlet: listening on (\S+) backend=\S+ cores=\d+(?: reason=\".+\")?\n$")
+LISTENING = re.compile(r"^ringlet: listening on (\S+) backend=\S+ cores=\d+"
+                       r"(?: reason=\"[^\"]+\")? loop=\"[^\"]+\"\n$")
 
 
 class proxy(server):

@@ -6,6 +6,7 @@
 #include <kernel/fault.hpp>
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,6 +49,35 @@ TEST_CASE("run() calls the body once on each core and returns 0") {
             for (unsigned i = 0; i < 3; ++i) CHECK(calls[i] == (i < cores ? 1 : 0));
         }
     });
+}
+
+TEST_CASE("the cores of a program share a quarter of the locked memory for registered buffers") {
+    constexpr rlim_t eight_mib = 8 << 20;  // a common default
+    rlimit before{};
+    REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &before) == 0);
+    rlimit lowered = before;
+    lowered.rlim_cur = std::min(before.rlim_cur, eight_mib);
+    REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &lowered) == 0);
+    flavours::each_backend([&](run_options& options) {
+        options.cores = 4;
+        std::array<registered_memory, 4> got{};
+        const int code = run(options, [&]() -> task<> {
+            got[core_index()] = here().register_buffers();
+            co_return;
+        });
+        CHECK(code == 0);
+        std::size_t sum = 0;
+        for (const registered_memory& g : got) {
+            sum += g.bytes;
+            if (options.core.backend == backend::epoll) continue;
+            CHECK(g.limit == lowered.rlim_cur);
+            CHECK(g.most == lowered.rlim_cur / 16);
+            // Enough for two buffers each, unless others of this user hold the rest of the limit.
+            if (lowered.rlim_cur == eight_mib) CHECK((g.bytes >= 128 * 1024 || g.refusal));
+        }
+        CHECK(sum <= lowered.rlim_cur / 4);
+    });
+    REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &before) == 0);
 }
 
 TEST_CASE("a body that throws ends the program with 1, and the other cores with it") {

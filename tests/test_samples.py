@@ -304,6 +304,26 @@ def over_a_unix_socket(backend):
 
 
 @case(BOTH)
+def start_line_tells_of_registered_buffers(backend):
+    cores = 2
+    with server(backend, "--cores", str(cores)) as s:
+        limit = resource.getrlimit(resource.RLIMIT_MEMLOCK)[0]
+        if backend == "epoll":
+            expected = "edge-triggered no-registered-buffers(epoll)"
+        elif limit == resource.RLIM_INFINITY:
+            expected = "registered-buffers=on-demand(at most 2048K; RLIMIT_MEMLOCK unlimited)"
+        else:
+            most = min(2048, limit // 4 // cores // 1024)
+            expected = f"registered-buffers=on-demand(at most {most}K; RLIMIT_MEMLOCK {limit // 1024}K)"
+            if most < 128:
+                expected = f"no-registered-buffers({most}K, for this core, are less than two buffers;"
+        expect(expected in s.loop, s.line)
+        s.stop()
+        s.expect_quiet()
+    return s.loop
+
+
+@case(BOTH)
 def several_cores(backend):
     for accept in ("each", "one"):
         with server(backend, "--cores", "2", "--accept", accept) as s:

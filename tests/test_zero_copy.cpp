@@ -10,7 +10,10 @@
 #include <core/zero_copy.hpp>
 #include <kernel/fault.hpp>
 
+#include <sys/resource.h>
+
 #include <cerrno>
+#include <cstdint>
 #include <cstring>
 #include <string>
 
@@ -200,6 +203,58 @@ TEST_CASE("a core may end while peers have not acknowledged") {
         for (std::string part; !(part = client.recv(65536)).empty();) all += part;
         CHECK(all == std::string(50'000, 'x'));
     }
+}
+
+TEST_CASE("a core says of registered buffers how many it has or may have, or why none") {
+    rlimit limit{};
+    REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &limit) == 0);
+    const std::string of_limit =
+        "; RLIMIT_MEMLOCK " +
+        (limit.rlim_cur == RLIM_INFINITY ? "unlimited" : std::to_string(limit.rlim_cur >> 10) + "K");
+    std::string why;
+    core_options options;
+    options.backend = backend::epoll;
+    CHECK(core::make(options).value()->describe() == "edge-triggered no-registered-buffers(epoll)");
+    options.backend = backend::uring;
+    options.buffers.registered = 0;
+    if (!core::make(options, &why)) {
+        MESSAGE("skipped: ", why);
+        return;
+    }
+    const auto says_of = [&](core& c, const std::string& text) {
+        CAPTURE(c.describe());
+        CHECK(c.describe().find(text) != std::string::npos);
+    };
+    says_of(*core::make(options).value(), " no-registered-buffers(none wanted" + of_limit + ")");
+    options.buffers.registered = 64 << 10;
+    says_of(*core::make(options).value(),
+            " no-registered-buffers(64K, for this core, are less than two buffers" + of_limit + ")");
+    options.buffers.registered = 128 << 10;
+    if (limit.rlim_cur / 4 < options.buffers.registered) return;
+    auto c = core::make(options).value();
+    says_of(*c, " registered-buffers=on-demand(at most 128K" + of_limit + ")");
+    if (const std::size_t got = c->register_buffers().bytes; got > 0)
+        says_of(*c, " registered-buffers=" + std::to_string(got >> 10) + "K");
+    // Of a share of the limit.
+    options.buffers.registered = UINT32_MAX;
+    options.buffers.sharers = 3;
+    c.reset();
+    c = core::make(options).value();
+    const std::uint64_t share = limit.rlim_cur / 4 / 3;
+    if (share < UINT32_MAX)
+        says_of(*c, " registered-buffers=on-demand(at most " + std::to_string(share >> 10) + "K");
+    CHECK(c->register_buffers().most == share);
+    CHECK(c->register_buffers().bytes <= share);
+#ifndef NDEBUG
+    c.reset();
+    c = core::make(options).value();
+    kernel::fault::hook = [](const char* call) noexcept {
+        return std::strcmp(call, "register_buffers") == 0 ? ENOMEM : 0;
+    };
+    c->register_buffers();
+    kernel::fault::hook = nullptr;
+    says_of(*c, " no-registered-buffers(Cannot allocate memory" + of_limit + ")");
+#endif
 }
 
 TEST_CASE("what is registered stays within a quarter of the locked memory, and a refusal is no error") {

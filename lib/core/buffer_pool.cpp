@@ -145,14 +145,42 @@ void buffer_pool::provide_window() noexcept {
     refill();
 }
 
+/// What this core may register, of the limit as it is now.
+registered_memory buffer_pool::budget() const noexcept {
+    const std::uint64_t limit = sys::get_limit(sys::limit_kind::locked_memory).soft;
+    registered_memory b;
+    b.wanted = options_.registered;
+    b.limit = static_cast<std::size_t>(std::min<std::uint64_t>(limit, SIZE_MAX));
+    b.most = b.limit / 4 / std::max(options_.sharers, 1U);
+    return b;
+}
+
+std::string buffer_pool::describe_registration() const {
+    if (home_.ring() == nullptr) return " no-registered-buffers(epoll)";
+    const registered_memory r = registering_done_ ? registered_ : budget();
+    if (r.bytes > 0) return fmt::format(" registered-buffers={}K", r.bytes / 1024);
+    const std::string limit = r.limit == SIZE_MAX ? "unlimited" : fmt::format("{}K", r.limit / 1024);
+    const std::size_t most = std::min(r.wanted, r.most);
+    std::string why;
+    if (r.wanted == 0) {
+        why = "none wanted";
+    } else if (r.refusal) {
+        why = r.refusal.message();
+    } else if (most / 2 < options_.size) {
+        why = fmt::format("{}K, for this core, are less than two buffers", most / 1024);
+    } else {
+        return fmt::format(" registered-buffers=on-demand(at most {}K; RLIMIT_MEMLOCK {})",
+                           most / 1024, limit);
+    }
+    return fmt::format(" no-registered-buffers({}; RLIMIT_MEMLOCK {})", why, limit);
+}
+
 /// Halved as long as the kernel says ENOMEM: the limit counts what all processes of the user hold.
 void buffer_pool::register_now() noexcept {
     if (registering_done_ || home_.ring() == nullptr || open() != 0) return;
     registering_done_ = true;
-    const std::uint64_t limit = sys::get_limit(sys::limit_kind::locked_memory).soft;
-    registered_.wanted = options_.registered;
-    registered_.limit = static_cast<std::size_t>(std::min<std::uint64_t>(limit, SIZE_MAX));
-    std::size_t bytes = std::min(registered_.wanted, registered_.limit / 4);
+    registered_ = budget();
+    std::size_t bytes = std::min(registered_.wanted, registered_.most);
     for (int error = -ENOMEM; error == -ENOMEM && bytes / 2 >= options_.size; bytes /= 2) {
         error = try_register(bytes);
         registered_.refusal = {-error, std::system_category()};

@@ -67,6 +67,8 @@ public:
     [[nodiscard]] window_form form() const noexcept { return form_; }
     /// What became of `bundles` and `incremental`, for core::describe(); empty if not asked for.
     [[nodiscard]] std::string describe() const;
+    /// What is registered, or may be, or why nothing is; never empty.
+    [[nodiscard]] std::string describe_registration() const;
     /// The ring cannot receive into the window: by hand from now on.
     void stop_providing() noexcept;
     [[nodiscard]] const buffer_options& options() const noexcept { return options_; }
@@ -219,6 +221,7 @@ private:
         return free_count_ + (options_.limit - fresh_);
     }
 
+    [[nodiscard]] registered_memory budget() const noexcept;
     [[nodiscard]] int try_register(std::size_t bytes) noexcept;
 
     core& home_;

@@ -230,11 +230,8 @@ void core::give_up() const {
 }
 
 std::string core::describe() const {
-    if (!ring_) return "edge-triggered";
-    std::string text = ring_->describe();
-    if (const std::size_t bytes = buffers_->registered().bytes; bytes > 0)
-        text += fmt::format(" registered-buffers={}K", bytes / 1024);
-    return text + buffers_->describe();
+    return (ring_ ? ring_->describe() : "edge-triggered") + buffers_->describe_registration() +
+           buffers_->describe();
 }
 
 const registered_memory& core::register_buffers() noexcept {

@@ -136,7 +136,9 @@ void guarded(runtime& all, Step step) noexcept {
 std::unique_ptr<core> make_core(runtime& all) noexcept {
     try {
         std::string why;
-        auto made = core::make(all.options.core, all.choice, &why);
+        core_options options = all.options.core;
+        options.buffers.sharers = static_cast<std::uint32_t>(all.cores.size());
+        auto made = core::make(options, all.choice, &why);
         if (made) return std::move(*made);
         if (!all.unusable.exchange(true)) say(why.c_str());
     } catch (const std::exception& e) {

@@ -26,6 +26,7 @@ void say_listening(const ringlet::tcp_listener& door) {
                                    ringlet::core_count());
     if (!here.fallback_reason().empty())
         line += fmt::format(" reason=\"{}\"", here.fallback_reason());
+    line += fmt::format(" loop=\"{}\"", here.describe());
     std::puts(line.c_str());
     std::fflush(stdout);
 }

@@ -64,6 +64,7 @@ struct core_stats {
 struct registered_memory {
     std::size_t bytes = 0;
     std::size_t wanted = 0;      ///< buffer_options::registered
+    std::size_t most = 0;        ///< this core's share of `limit`
     std::size_t limit = 0;       ///< RLIMIT_MEMLOCK of the process; SIZE_MAX: none
     std::error_code refusal;     ///< the kernel's, to the last try
 };
@@ -97,7 +98,9 @@ public:
     [[nodiscard]] const std::string& fallback_reason() const noexcept {
         return choice_.fallback_reason;
     }
-    /// What the ring got, for start lines and doctor: `defer-taskrun single-issuer ...`.
+    /// What the loop got, for start lines and doctor: `defer-taskrun single-issuer ...`. One of
+    /// `registered-buffers=512K`, `registered-buffers=on-demand(at most 2048K; RLIMIT_MEMLOCK 8192K)`
+    /// and, with the reason, `no-registered-buffers(...)` is always in it.
     [[nodiscard]] std::string describe() const;
     /// A copy; on this core's thread only. For another core's: on_core().
     [[nodiscard]] core_stats stats() const noexcept;

@@ -64,9 +64,12 @@ struct buffer_options {
     bool incremental = false;
     /// Bytes of the buffers that are registered with the ring for fixed operations (zero-copy sends,
     /// reads and writes of files by chunks) when the first of these is made: pinned, and counted
-    /// against RLIMIT_MEMLOCK, of which a core takes a quarter at most. With less or none the same
-    /// operations go on unregistered; 0: none.
+    /// against RLIMIT_MEMLOCK, which is the user's and not the process's: all cores of a run()
+    /// together take a quarter of it at most. With less or none the same operations go on
+    /// unregistered; 0: none.
     std::uint32_t registered = 2 * 1024 * 1024;
+    /// How many cores share that quarter; 0 counts as 1. run() puts the number of its cores here.
+    std::uint32_t sharers = 1;
 };
 
 /// How streams are spliced; io_uring only.
