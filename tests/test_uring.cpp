@@ -54,6 +54,48 @@ TEST_CASE("a no-op, and a write and a read at an offset") {
     });
 }
 
+TEST_CASE("the flags of the answer come along where they are asked for") {
+    flavours::each_task([](core& c) -> task<> {
+        auto both = co_await flavours::connected();
+        CHECK(co_await both.client.send_all("12345678"));
+        std::array<char, 5> room{};
+        const auto receive = [&](io_uring_sqe& sqe) {
+            io_uring_prep_recv(&sqe, -1, room.data(), room.size(), 0);
+            both.server.aim(sqe);
+        };
+        constexpr std::uint32_t untouched = 0xffffffff;
+        std::uint32_t flags = untouched;
+        const auto part = co_await uring(receive, flags);
+        if (c.backend() == backend::epoll) {
+            CHECK(part.error() == errc::unsupported);
+            CHECK(flags == untouched);
+            co_return;
+        }
+        CHECK(part.value() == 5);
+        CHECK(flags == IORING_CQE_F_SOCK_NONEMPTY);  // three more are there (Linux 5.19)
+        const auto rest = co_await uring(receive, flags).within(10s);
+        CHECK(rest.value() == 3);
+        CHECK(flags == 0);
+    });
+}
+
+TEST_CASE("of several answers the flags are the first one's, as the result is") {
+    each_ring([](core&) -> task<> {
+        auto both = co_await flavours::connected();
+        const auto bytes = net::pattern(5000);
+        std::uint32_t flags = 0;
+        const auto sent = co_await uring(
+            [&](io_uring_sqe& sqe) {
+                io_uring_prep_send_zc(&sqe, -1, bytes.data(), bytes.size(), MSG_WAITALL, 0);
+                both.client.aim(sqe);
+            },
+            flags);
+        if (!sent && sent.error() == std::errc::invalid_argument) co_return;  // before Linux 6.0
+        CHECK(sent.value() == 5000);
+        CHECK(flags == IORING_CQE_F_MORE);
+    });
+}
+
 TEST_CASE("the kernel's errors come as they are") {
     each_ring([](core&) -> task<> {
         const auto bad = co_await uring([](io_uring_sqe& sqe) { io_uring_prep_fsync(&sqe, -1, 0); });

@@ -21,6 +21,7 @@ bool uring_op::more(int& result, std::uint32_t cqe_flags) noexcept {
     if (!has_first_) {
         has_first_ = true;
         first_ = result;
+        if (flags_ != nullptr) *flags_ = cqe_flags;
     }
     result = first_;
     return (cqe_flags & IORING_CQE_F_MORE) != 0;

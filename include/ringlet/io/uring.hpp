@@ -22,8 +22,9 @@ class [[nodiscard]] uring_op : public operation<uring_op> {
 public:
     /// `fill` is kept by value: pointers and references, no owners.
     template <class Fill>
-    explicit uring_op(const Fill& fill) noexcept
-        : fill_([](void* f, io_uring_sqe& sqe) { (*static_cast<Fill*>(f))(sqe); }) {
+    explicit uring_op(const Fill& fill, std::uint32_t* flags = nullptr) noexcept
+        : fill_([](void* f, io_uring_sqe& sqe) { (*static_cast<Fill*>(f))(sqe); }),
+          flags_(flags) {
         static_assert(std::is_trivially_copyable_v<Fill> && sizeof(Fill) <= sizeof(room_),
                       "the function that fills an SQE captures at most 48 bytes, by reference or "
                       "as plain values");
@@ -43,6 +44,7 @@ public:
 
 private:
     void (*fill_)(void*, io_uring_sqe&);
+    std::uint32_t* flags_;
     int first_ = 0;
     bool has_first_ = false;
     alignas(std::max_align_t) std::array<std::byte, 48> room_{};
@@ -54,6 +56,12 @@ private:
 template <class Fill>
 [[nodiscard]] uring_op uring(const Fill& fill) noexcept {
     return uring_op(fill);
+}
+/// The same, and in `flags` those of the CQE that gave the result (IORING_CQE_F_SOCK_NONEMPTY, and
+/// F_MORE where more answers came); untouched if there was none. It must live as long as the wait.
+template <class Fill>
+[[nodiscard]] uring_op uring(const Fill& fill, std::uint32_t& flags) noexcept {
+    return uring_op(fill, &flags);
 }
 
 extern template class operation<uring_op>;
