@@ -27,11 +27,13 @@ struct wait_policy {
     nanoseconds spin{0};
 };
 
-/// How streams that are read by chunks() receive; io_uring only.
+/// How streams that are read by chunks() receive; io_uring only, ignored on epoll. What each pins, and
+/// what not: docs/design/receiving.md.
 enum class receive_path : std::uint8_t {
     automatic,  ///< each stream by the sizes it receives: small by multishot, large by readiness
     multishot,  ///< the ring receives into a buffer of its choice as data comes
-    readiness,  ///< the ring tells of data, recv(2) takes it into the hottest buffer
+    readiness,  ///< the ring tells of data, recv(2) takes it into the hottest buffer, the large
+                ///< ones and before asking the ring where much comes at a time
 };
 
 /// The buffers of a core that chunks() gives out. All sizes in bytes, rounded up to pages; memory is
