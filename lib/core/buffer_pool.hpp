@@ -107,7 +107,7 @@ public:
     void give_back(std::uint32_t id) noexcept {
         --leased_;
 #ifdef RINGLET_POISONS
-        poison(data(id), room_of(id));
+        poison_all_of(id);
 #endif
         if (id >= options_.limit || starving_) [[unlikely]] {
             give_back_otherwise(id);
@@ -214,9 +214,16 @@ private:
     [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
     void give_back_otherwise(std::uint32_t id) noexcept;
     [[nodiscard]] std::uint32_t room_of(std::uint32_t id) const noexcept {
-        if (id < options_.limit) return options_.size;
-        return slices_.holds(id) ? 0 : options_.large_size;  // of a slice nothing is known
+        return id < options_.limit ? options_.size : options_.large_size;
     }
+#ifdef RINGLET_POISONS
+    void poison_all_of(std::uint32_t id) noexcept {
+        if (!slices_.holds(id)) return poison(data(id), room_of(id));
+        // Whole words only: what lies beside it in its first and last may be leased.
+        const buffer_slices::place& p = slices_.place_of(id);
+        poison(data(id) + p.offset, p.size);
+    }
+#endif
     [[nodiscard]] std::uint32_t spare() const noexcept {
         return free_count_ + (options_.limit - fresh_);
     }

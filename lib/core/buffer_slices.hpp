@@ -2,6 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include <core/poison.hpp>
+
 #include <cstdint>
 #include <memory>
 
@@ -21,6 +23,9 @@ public:
         count_ = count;
         uses_ = std::make_unique_for_overwrite<use[]>(first);
         buffer_of_ = std::make_unique_for_overwrite<std::uint16_t[]>(count);
+#ifdef RINGLET_POISONS
+        places_ = std::make_unique_for_overwrite<place[]>(count);
+#endif
     }
     [[nodiscard]] bool holds(std::uint32_t id) const noexcept { return id >= first_; }
     [[nodiscard]] std::uint32_t buffer_of(std::uint32_t id) const noexcept {
@@ -51,8 +56,21 @@ public:
         ++out_;
         ++u.holders;
         buffer_of_[index] = static_cast<std::uint16_t>(buffer);
+#ifdef RINGLET_POISONS
+        places_[index] = {.offset = offset, .size = size};
+#endif
         return {.id = first_ + index, .offset = offset};
     }
+#ifdef RINGLET_POISONS
+    struct place {
+        std::uint32_t offset;  // in the buffer
+        std::uint32_t size;
+    };
+    /// Of a slice that has not been given back; nobody else needs to know.
+    [[nodiscard]] const place& place_of(std::uint32_t id) const noexcept {
+        return places_[id - first_];
+    }
+#endif
     /// The slice is free. True when its buffer is so, too.
     [[nodiscard]] bool give_back(std::uint32_t id) noexcept {
         const std::uint32_t buffer = buffer_of(id);
@@ -80,6 +98,9 @@ private:
     std::uint32_t free_ = none;
     std::unique_ptr<use[]> uses_;
     std::unique_ptr<std::uint16_t[]> buffer_of_;  // of a free slice: the next free one
+#ifdef RINGLET_POISONS
+    std::unique_ptr<place[]> places_;
+#endif
 };
 
 }  // namespace ringlet
