@@ -207,7 +207,9 @@ void ring::make_room() noexcept {
 }
 
 int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept {
-    if constexpr (ledger::kept) note_submissions();
+#ifndef NDEBUG
+    note_submissions();
+#endif
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
     const unsigned to_submit = tail_ - load_acquire(sq_head_);
     if (!aside_.empty()) wait_count = 0;
@@ -244,12 +246,14 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
     return answer < 0 ? answer : 0;
 }
 
+#ifndef NDEBUG
 void ring::note_submissions() noexcept {
     for (; noted_ != tail_; ++noted_) {
         const io_uring_sqe& sqe = sqes_[noted_ & sq_mask_];
         if (has_target(sqe.user_data)) ledger_.submitted(sqe);
     }
 }
+#endif
 
 void ring::cancel(std::uint64_t user_data) noexcept {
     io_uring_sqe& sqe = take();

@@ -186,7 +186,9 @@ private:
     [[nodiscard]] static bool has_target(std::uint64_t user_data) noexcept {
         return (user_data & 3) <= static_cast<std::uint64_t>(tag::many);
     }
+#ifndef NDEBUG
     void note_submissions() noexcept;
+#endif
     void note_answer(std::uint64_t user_data, std::int32_t res, std::uint32_t flags) noexcept {
         if (ledger::kept && has_target(user_data)) ledger_.answered(user_data, res, flags);
     }
@@ -220,7 +222,9 @@ private:
     bool registered_ = false;
     bool workers_capped_ = false;
     [[no_unique_address]] ledger ledger_;
+#ifndef NDEBUG
     unsigned noted_ = 0;  // entries before this one are in the ledger
+#endif
     unsigned direct_slots_ = 0;
     unsigned direct_taken_ = 0;
     int direct_refusal_ = 0;
