@@ -67,6 +67,21 @@ TEST_CASE("a core says what it got of what it was asked for") {
     CHECK_FALSE(says((*plain)->describe(), "incremental"));
 }
 
+TEST_CASE("kernel_features() has of both what a core gets") {
+    const auto present = [](std::string_view name) {
+        for (const kernel_feature& f : kernel_features())
+            if (f.name == name) return f.present;
+        return false;
+    };
+    for (const bool bundles : {true, false}) {
+        const auto made = core::make(with(bundles, !bundles));
+        if (!made) return;
+        CAPTURE((*made)->describe());
+        const bool got = (*made)->buffers().form() != form::whole;
+        CHECK(got == present(bundles ? "receive bundles" : "incremental buffers"));
+    }
+}
+
 TEST_CASE("a ring that receives between two calls gets no incremental buffers") {
     for (const ring_flavour f : {ring_flavour::cooperative, ring_flavour::plain}) {
         core_options options = with(false, true);

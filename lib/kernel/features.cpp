@@ -70,7 +70,8 @@ std::vector<kernel_feature> kernel_features() {
     std::vector<kernel_feature> found;
     io_uring ring{};
     if (io_uring_queue_init(8, &ring, 0) != 0) return found;
-    found.push_back({"deferred task work", has_deferred_taskrun(),
+    const bool deferred = has_deferred_taskrun();
+    found.push_back({"deferred task work", deferred,
                      "completions run when the loop asks for them (6.1)"});
     const std::unique_ptr<io_uring_probe, decltype(&io_uring_free_probe)> probe(
         io_uring_get_probe_ring(&ring), &io_uring_free_probe);
@@ -81,9 +82,12 @@ std::vector<kernel_feature> kernel_features() {
     }
     found.push_back({"provided buffer rings", has_provided_buffer_ring(ring),
                      "buffers picked when data comes (5.19)"});
-    found.push_back({"receive bundles", kernel::prove_bundles({}).good,
+    // On a ring as a core has it where it can: incremental buffers are for no other.
+    const kernel::receive_setup best{
+        .ring_flags = deferred ? IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN : 0U};
+    found.push_back({"receive bundles", kernel::prove_bundles(best).good,
                      "several buffers in one answer, in order (6.10)"});
-    found.push_back({"incremental buffers", kernel::prove_incremental({}).good,
+    found.push_back({"incremental buffers", kernel::prove_incremental(best).good,
                      "many small messages in one buffer (6.12)"});
     for (const by_bit& f : bits)
         found.push_back({f.name, (ring.features & f.bit) != 0, f.purpose});
