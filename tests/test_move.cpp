@@ -4,6 +4,7 @@
 // Connections that move from core to core: under load, with bytes received and not taken, and where
 // they cannot.
 
+#include "aborts.hpp"
 #include "net_helpers.hpp"
 
 #include <atomic>
@@ -261,4 +262,26 @@ TEST_CASE("a move that fails leaves the stream whole where it is; one to its own
         });
         CHECK(code == 0);
     }, 1);  // the other forms hold less in two buffers, or more
+}
+
+TEST_CASE("a stream that another task reads is not moved: that is said") {
+    each_kind([](run_options& options) {
+        const std::string said = abort_message([&] {
+            alarm(30);  // for one that is
+            static_cast<void>(run(options, []() -> task<> {
+                if (core_index() != 0) co_return;
+                auto both = co_await net::half_connected();
+                const auto read = [&]() -> task<> {
+                    static_cast<void>(co_await both.server.chunks().next());
+                };
+                const auto move = [&]() -> task<> {
+                    auto nowhere = [](tcp_stream) noexcept {};
+                    auto work = move_stream(1, both.server, nowhere);
+                    static_cast<void>(co_await std::move(work));
+                };
+                co_await all_of(read(), move());
+            }));
+        });
+        CHECK(says(said, "a stream was moved while an operation on it was in flight"));
+    }, 1);
 }

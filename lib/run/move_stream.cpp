@@ -22,6 +22,7 @@ namespace {
 
 /// Nothing is armed in the ring any more; what has been received stays queued.
 task<> come_to_rest(core& c, descriptor& d) {
+    RINGLET_CHECK(!d.busy(), "a stream was moved while an operation on it was in flight");
     many::pause(c, d);
     while (d.many.armed) co_await yield();
 }
