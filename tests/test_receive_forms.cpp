@@ -67,18 +67,18 @@ TEST_CASE("a core says what it got of what it was asked for") {
     CHECK_FALSE(says((*plain)->describe(), "incremental"));
 }
 
-TEST_CASE("kernel_features() has of both what a core gets") {
-    const auto present = [](std::string_view name) {
-        for (const kernel_feature& f : kernel_features())
-            if (f.name == name) return f.present;
-        return false;
-    };
+TEST_CASE("the kernel's features are those that a core gets") {
     for (const bool bundles : {true, false}) {
         const auto made = core::make(with(bundles, !bundles));
         if (!made) return;
-        CAPTURE((*made)->describe());
-        const bool got = (*made)->buffers().form() != form::whole;
-        CHECK(got == present(bundles ? "receive bundles" : "incremental buffers"));
+        const std::string_view name = bundles ? "receive bundles" : "incremental buffers";
+        int seen = 0;
+        for (const kernel_feature& f : kernel_features()) {
+            if (f.name != name) continue;
+            ++seen;
+            CHECK(f.present == receiving::got_what_was_asked(**made));
+        }
+        CHECK(seen == 1);
     }
 }
 
@@ -231,6 +231,9 @@ unsigned receives = 0;
 int starve_every_fifth(const char* call) noexcept {
     return std::string_view(call) == "receive_buffers" && ++receives % 5 == 0 ? ENOBUFS : 0;
 }
+int never_a_buffer(const char* call) noexcept {
+    return std::string_view(call) == "receive_answer" ? ENOBUFS : 0;
+}
 }  // namespace
 
 TEST_CASE("where the self-test fails, the plain form is taken, and the core says why") {
@@ -244,7 +247,8 @@ TEST_CASE("where the self-test fails, the plain form is taken, and the core says
         for (const refusal r : {refusal{bundles ? "receive_bundles" : "incremental_buffers",
                                         "Invalid argument"},
                                 refusal{"receive_order", "out of order"},
-                                refusal{"listen", "Invalid argument"}}) {
+                                refusal{"listen", "Invalid argument"},
+                                refusal{"register_buf_ring", "Invalid argument"}}) {
             refused_call = r.call;
             kernel::fault::hook = refuse;
             auto made = core::make(with(bundles, !bundles));
@@ -261,6 +265,27 @@ TEST_CASE("where the self-test fails, the plain form is taken, and the core says
             };
             block_on(c, work());
         }
+    }
+}
+
+TEST_CASE("a ring that is refused its window says so") {
+    const auto made = core::make(with(false, false));
+    if (!made) return;
+    refused_call = "register_buf_ring";
+    kernel::fault::hook = refuse;
+    CHECK((*made)->buffers().open() == 0);
+    kernel::fault::hook = nullptr;
+    CHECK(says((*made)->describe(), " no-provided-buffers(Invalid argument)"));
+}
+
+TEST_CASE("a kernel that never has a buffer ends the self-test") {
+    for (const bool bundles : {true, false}) {
+        kernel::fault::hook = never_a_buffer;
+        const auto made = core::make(with(bundles, !bundles));
+        kernel::fault::hook = nullptr;
+        if (!made) return;
+        CHECK((*made)->buffers().form() == form::whole);
+        CHECK(says((*made)->describe(), "(not all bytes came)"));
     }
 }
 

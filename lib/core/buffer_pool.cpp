@@ -15,8 +15,10 @@
 #include <bit>
 #include <cerrno>
 #include <climits>
+#include <cstring>
 #include <new>
 #include <system_error>
+#include <utility>
 
 namespace ringlet {
 
@@ -91,6 +93,7 @@ int buffer_pool::open_now() noexcept {
 /// Bundles and slices are never on at once: core::make() refuses that.
 void buffer_pool::choose_form() noexcept {
     kernel::ring* const ring = home_.ring();
+    if (std::exchange(form_chosen_, true)) return;  // there was no memory when it was opened before
     if (!options_.bundles && !options_.incremental) return;
     if (ring == nullptr || options_.receive == receive_path::readiness) return;
     const kernel::receive_setup how{.ring_flags = ring->setup_flags(),
@@ -117,20 +120,26 @@ void buffer_pool::use_form() {
 
 std::string buffer_pool::describe() const {
     const bool asked = options_.bundles || options_.incremental;
-    if (!asked || !opened_ || home_.ring() == nullptr) return {};
+    if (!opened_ || home_.ring() == nullptr) return {};
+    const char* const refused = window_refusal_ != 0 ? std::strerror(window_refusal_) : nullptr;
+    if (!asked) return refused ? fmt::format(" no-provided-buffers({})", refused) : std::string();
     const char* const name = options_.bundles ? "bundles" : "incremental-buffers";
     if (form_ != window_form::whole) return fmt::format(" {}", name);
     const bool tried = options_.receive != receive_path::readiness;
-    return fmt::format(" no-{}({})", name, tried ? verdict_.why() : "readiness");
+    const char* const why = !tried ? "readiness" : refused && verdict_.good ? refused : verdict_.why();
+    return fmt::format(" no-{}({})", name, why);
 }
 
 void buffer_pool::provide_window() noexcept {
     ring_bytes_ = whole_pages(options_.window * sizeof(io_uring_buf));
     auto* entries = static_cast<io_uring_buf_ring*>(sys::map_memory(ring_bytes_));
-    if (entries == nullptr) return;
-    if (home_.ring()->provide_buffers(entries, options_.window,
-                                        form_ == window_form::slices) != 0) {
-        sys::unmap_memory(entries, ring_bytes_);
+    window_refusal_ = ENOMEM;
+    if (entries != nullptr)
+        window_refusal_ = -home_.ring()->provide_buffers(entries, options_.window,
+                                                         form_ == window_form::slices);
+    if (window_refusal_ != 0) {
+        if (entries != nullptr) sys::unmap_memory(entries, ring_bytes_);
+        form_ = window_form::whole;
         return;
     }
     ring_ = entries;

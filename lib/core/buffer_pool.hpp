@@ -65,7 +65,8 @@ public:
     /// How an answer of the ring tells of what it has received.
     enum class window_form : std::uint8_t { whole, bundles, slices };
     [[nodiscard]] window_form form() const noexcept { return form_; }
-    /// What became of `bundles` and `incremental`, for core::describe(); empty if not asked for.
+    /// What became of `bundles` and `incremental` if asked for, and of the window if it was refused,
+    /// for core::describe().
     [[nodiscard]] std::string describe() const;
     /// What is registered, or may be, or why nothing is; never empty.
     [[nodiscard]] std::string describe_registration() const;
@@ -260,6 +261,8 @@ private:
     std::unique_ptr<segment[]> segments_;
     window_form form_ = window_form::whole;
     kernel::receive_verdict verdict_;
+    bool form_chosen_ = false;
+    int window_refusal_ = 0;  // errno: why the ring has no window
     std::unique_ptr<std::uint16_t[]> places_;  // of a buffer in the window, for bundles
     buffer_slices slices_;
     bool registering_done_ = false;

@@ -5,6 +5,7 @@
 
 #include <kernel/abi.hpp>
 #include <kernel/receive_self_test.hpp>
+#include <kernel/ring.hpp>
 
 #include <liburing.h>
 
@@ -64,6 +65,14 @@ bool has_deferred_taskrun() noexcept {
     return true;
 }
 
+/// As the ring of a core that is made without a wish, which receives by them.
+kernel::receive_setup like_a_core() {
+    kernel::ring::failure refused;
+    const auto ring = kernel::ring::make({.only_to_try = true}, refused);
+    if (ring == nullptr) return {};
+    return {.ring_flags = ring->setup_flags(), .limits = ring->takes_receive_limit()};
+}
+
 }  // namespace
 
 std::vector<kernel_feature> kernel_features() {
@@ -82,12 +91,10 @@ std::vector<kernel_feature> kernel_features() {
     }
     found.push_back({"provided buffer rings", has_provided_buffer_ring(ring),
                      "buffers picked when data comes (5.19)"});
-    // On a ring as a core has it where it can: incremental buffers are for no other.
-    const kernel::receive_setup best{
-        .ring_flags = deferred ? IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN : 0U};
-    found.push_back({"receive bundles", kernel::prove_bundles(best).good,
+    const kernel::receive_setup how = like_a_core();
+    found.push_back({"receive bundles", kernel::prove_bundles(how).good,
                      "several buffers in one answer, in order (6.10)"});
-    found.push_back({"incremental buffers", kernel::prove_incremental(best).good,
+    found.push_back({"incremental buffers", kernel::prove_incremental(how).good,
                      "many small messages in one buffer (6.12)"});
     for (const by_bit& f : bits)
         found.push_back({f.name, (ring.features & f.bit) != 0, f.purpose});

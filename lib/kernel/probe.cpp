@@ -10,6 +10,7 @@
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -85,6 +86,33 @@ std::string explain_refusal(int error, unsigned sq_entries, unsigned cq_entries)
                 "io_uring: {}: the kernel refuses a ring; RINGLET_BACKEND=epoll goes without",
                 std::strerror(error));
     }
+}
+
+std::string explain_failure(std::string_view call, int error) {
+    std::string_view cause;
+    switch (error) {
+        case EPERM:
+        case EACCES:
+        case ENOSYS:
+            cause = has_seccomp_filter() ? "a seccomp filter refuses it: allow it there"
+                                         : "a security policy (LSM) of this system refuses it";
+            break;
+        case EMFILE: cause = raise_open_files; break;
+        case ENFILE: cause = raise_all_open_files; break;
+        case ENOSPC: cause = "raise the sysctl fs.epoll.max_user_watches"; break;
+        case EBADF:
+            cause = "its descriptor was closed by somebody else (closefrom(3)?), or this is a "
+                    "forked child, which must not use its parent's cores";
+            break;
+        default: break;
+    }
+    return fmt::format("{}: {}{}{}", call, std::strerror(error), cause.empty() ? "" : "; ", cause);
+}
+
+void end_refused(const char* call, int error) noexcept {
+    const std::string why = explain_failure(call, error);
+    std::fprintf(stderr, "ringlet: a core cannot go on: %s\n", why.c_str());
+    std::abort();
 }
 
 std::string kernel_release() {

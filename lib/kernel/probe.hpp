@@ -11,6 +11,12 @@ namespace ringlet::kernel {
 /// state and the limits to tell causes apart that share an errno.
 [[nodiscard]] std::string explain_refusal(int error, unsigned sq_entries, unsigned cq_entries);
 
+/// The same of another call: `eventfd: Operation not permitted; a seccomp filter refuses it`.
+[[nodiscard]] std::string explain_failure(std::string_view call, int error);
+
+/// Ends the program with one line: a core is refused the call that it waits by.
+[[noreturn]] void end_refused(const char* call, int error) noexcept;
+
 /// What to do when a process has no descriptor left; run() has raised the soft limit already.
 inline constexpr std::string_view raise_open_files =
     "raise the hard limit of open files: `ulimit -Hn 1048576` as root before the start, "

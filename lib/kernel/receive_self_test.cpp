@@ -28,6 +28,7 @@ namespace {
 constexpr unsigned buffers = 8;
 constexpr unsigned room = 256;
 constexpr unsigned rounds = 24;
+constexpr unsigned most_dry = 64;
 constexpr __kernel_timespec patience{.tv_sec = 0, .tv_nsec = 200'000'000};
 /// Bytes sent at a time: within a buffer, over several, more than there are buffers for.
 constexpr std::array<unsigned, 7> sizes{1, 64, 700, room, 2900, 17, 2 * room};
@@ -114,6 +115,7 @@ private:
     form form_;
     receive_setup how_;
     bool open_ = false;
+    unsigned dry_ = 0;  // answers in a row that no buffer was had for
     io_uring ring_{};
     io_uring_buf_ring* window_ = nullptr;
     std::uint16_t tail_ = 0;
@@ -215,10 +217,14 @@ receive_verdict trial::receive_some() noexcept {
 receive_verdict trial::take(const io_uring_cqe& cqe) noexcept {
     connection& c = both_[cqe.user_data];
     if ((cqe.flags & IORING_CQE_F_MORE) == 0) c.armed = false;
-    if (cqe.res == -ENOBUFS) return good;  // they are back by now
-    if (cqe.res < 0) return refused(-cqe.res);
-    if (cqe.res == 0 || (cqe.flags & IORING_CQE_F_BUFFER) == 0) return incomplete;
-    const auto size = static_cast<unsigned>(cqe.res);
+    const int error = fault::injected("receive_answer");
+    const int res = error != 0 ? -error : cqe.res;
+    // They are back by now, so a few of these in a row are all that can be.
+    if (res == -ENOBUFS) return ++dry_ > most_dry ? incomplete : good;
+    dry_ = 0;
+    if (res < 0) return refused(-res);
+    if (res == 0 || (cqe.flags & IORING_CQE_F_BUFFER) == 0) return incomplete;
+    const auto size = static_cast<unsigned>(res);
     unsigned id = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
     if (fault::injected("receive_order") != 0) id ^= 1U;
     if (id >= buffers) return out_of_order;

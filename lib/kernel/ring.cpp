@@ -53,7 +53,9 @@ int ring::set_up(const setup& options, unsigned flags, unsigned sq, unsigned cq)
     open_ = true;
     keep_pointers();
     set_up_extras(options);
-    return prove();
+    const int refusal = prove();
+    proven_ = refusal == 0;
+    return refusal;
 }
 
 std::unique_ptr<ring> ring::make(const setup& options, failure& why) {
@@ -65,17 +67,21 @@ std::unique_ptr<ring> ring::make(const setup& options, failure& why) {
     int error = 0;
     // Locked memory is counted per user and freed late, so a smaller ring may fit where a large one
     // does not: halve before giving up.
-    for (unsigned shrink = 1; sq / shrink >= 16 || shrink == 1; shrink *= 2) {
+    for (unsigned shrink = options.only_to_try ? sq / 4 : 1;; shrink *= 2) {
         unsigned tried = ~0U;
         for (const unsigned flags : ladder(options.flavour)) {
             if (flags == tried) continue;
             tried = flags;
             std::unique_ptr<ring> made(new ring);
             error = made->set_up(options, flags, sq / shrink, cq / shrink);
-            if (error == 0) return made;
+            if (error == 0) {
+                // For calls while the queue is full, which are made where nothing may fail.
+                if (options.direct_descriptors > 0) made->aside_.reserve(made->cq_mask_ + 1);
+                return made;
+            }
             if (error != EINVAL) break;  // only EINVAL says: not with these flags
         }
-        if (error != ENOMEM) break;
+        if (error != ENOMEM || sq / shrink < 32) break;
     }
     why.error = error;
     why.exhausted = exhaustion(error);
@@ -242,8 +248,39 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
         answer = io_uring_enter2(static_cast<unsigned>(enter_fd_), to_submit, wait_count, flags,
                                  reinterpret_cast<sigset_t*>(&wait), sizeof wait);
     }
-    if (answer > 0) submitted += static_cast<unsigned>(answer);
-    return answer < 0 ? answer : 0;
+    if (answer < 0) [[unlikely]] return refused(-answer);
+    submitted += static_cast<unsigned>(answer);
+    return 0;
+}
+
+/// What says: look at the completions. (EBADR: the kernel had no memory for some of them.)
+int ring::refused(int error) const noexcept {
+    switch (error) {
+        case EINTR:
+        case ETIME:
+        case EBUSY:
+        case EAGAIN:
+        case EBADR: return -error;
+        default: break;
+    }
+    // Whoever tries a ring goes on without it.
+    if (!proven_) return -error;
+    end_refused("io_uring_enter", error);
+}
+
+void ring::forget_in_child() noexcept {
+    static constinit unsigned nothing[3]{};
+    sys::close(ring_.ring_fd);
+    open_ = false;
+    enter_fd_ = -1;
+    enter_flags_ &= ~static_cast<unsigned>(IORING_ENTER_REGISTERED_RING);
+    // Full, so that the next entry asks for room, and without answers.
+    tail_ = sq_entries_ = 0;
+    sq_head_ = sq_flags_ = &nothing[0];
+    sq_tail_ = &nothing[1];
+    cq_head_ = &nothing[2];
+    cq_tail_ = &nothing[2];
+    aside_.clear();
 }
 
 #ifndef NDEBUG
@@ -275,14 +312,17 @@ int ring::register_buffers(const iovec* memory, unsigned count) noexcept {
     return io_uring_register_buffers(&ring_, memory, count);
 }
 bool ring::takes_receive_limit() noexcept {
+    if (takes_limit_ >= 0) return takes_limit_ > 0;
+    takes_limit_ = 0;
     if (fault::injected("receive_limit") != 0) return false;
     // Of no file: a kernel that does not know the limit refuses the entry before it looks for one.
-    return call([](io_uring_sqe& sqe) {
-               io_uring_prep_recv_multishot(&sqe, -1, nullptr, 0, 0);
-               sqe.flags |= IOSQE_BUFFER_SELECT;
-               sqe.buf_group = buffer_group;
-               set_receive_limit(sqe, 1);
-           }) == -EBADF;
+    takes_limit_ = call([](io_uring_sqe& sqe) {
+                       io_uring_prep_recv_multishot(&sqe, -1, nullptr, 0, 0);
+                       sqe.flags |= IOSQE_BUFFER_SELECT;
+                       sqe.buf_group = buffer_group;
+                       set_receive_limit(sqe, 1);
+                   }) == -EBADF;
+    return takes_limit_ > 0;
 }
 void ring::set_bundle(io_uring_sqe& sqe) noexcept {
     sqe.ioprio = static_cast<std::uint16_t>(sqe.ioprio | abi::receive_bundle);

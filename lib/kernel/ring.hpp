@@ -35,6 +35,8 @@ public:
         unsigned bounded_workers = 2;
         unsigned unbounded_workers = 4;
         unsigned direct_descriptors = 0;
+        /// As small as can be, to see whether one can be had: its locked memory is given back late.
+        bool only_to_try = false;
     };
     struct failure {
         int error = 0;              ///< errno
@@ -48,7 +50,8 @@ public:
     ring(const ring&) = delete;
     ring& operator=(const ring&) = delete;
 
-    /// A cleared submission entry. Never fails: a full queue is submitted first.
+    /// A submission entry as its last use left it: to be filled whole, as io_uring_prep_*() do.
+    /// Never fails: a full queue is submitted first.
     [[nodiscard]] io_uring_sqe& take() noexcept {
         if (full()) [[unlikely]] make_room();
         return take_free();
@@ -59,8 +62,9 @@ public:
     /// The same while the queue is not full.
     [[nodiscard]] io_uring_sqe& take_free() noexcept { return sqes_[tail_++ & sq_mask_]; }
     /// Submits everything taken; waits for `wait_count` completions, or `timeout_ns` (< 0: no
-    /// limit), if any is to be waited for. Returns 0 or -errno (EINTR, ETIME, EBUSY, EAGAIN mean:
-    /// look at the completions).
+    /// limit), if any is to be waited for. Returns 0 or -errno (EINTR, ETIME, EBUSY, EAGAIN, EBADR
+    /// mean: look at the completions). Any other ends the program once the ring has proved to work:
+    /// nothing could be waited for any more.
     int enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept;
 
     /// Calls `take(user_data, res, flags)` for each completion there is; their number. Each is
@@ -70,10 +74,14 @@ public:
         unsigned count = 0;
         // One by one: `take` may reap in turn, which has to go on where this stands.
         while (!aside_.empty()) [[unlikely]] {
-            const std::uint64_t user_data = aside_.front().user_data;
-            const std::int32_t res = aside_.front().res;
-            const std::uint32_t flags = aside_.front().flags;
-            aside_.erase(aside_.begin());
+            const io_uring_cqe& cqe = aside_[aside_told_];
+            const std::uint64_t user_data = cqe.user_data;
+            const std::int32_t res = cqe.res;
+            const std::uint32_t flags = cqe.flags;
+            if (++aside_told_ == aside_.size()) {
+                aside_.clear();
+                aside_told_ = 0;
+            }
             note_answer(user_data, res, flags);
             take(user_data, res, flags);
             ++count;
@@ -127,7 +135,7 @@ public:
                                       bool incremental) noexcept;
     void withdraw_buffers() noexcept;
     /// True when a multishot receive takes a limit (Linux 6.17): it ends by itself after so many
-    /// bytes. Asks the kernel.
+    /// bytes. Asks the kernel, once.
     [[nodiscard]] bool takes_receive_limit() noexcept;
     static void set_receive_limit(io_uring_sqe& sqe, std::uint32_t bytes) noexcept {
         sqe.file_index = bytes;  // optlen, which liburing 2.3 does not name, stands there
@@ -152,6 +160,9 @@ public:
     /// Asks the kernel to close a slot, with the next enter.
     void close_direct(unsigned slot) noexcept;
     static void prepare_install(io_uring_sqe& sqe, unsigned slot) noexcept;
+    /// In a forked child, which has not got the ring's memory: whatever needs the ring ends the
+    /// child with a sentence.
+    void forget_in_child() noexcept;
     /// The descriptor by which other rings reach this one.
     [[nodiscard]] int fd() const noexcept { return ring_.ring_fd; }
 
@@ -179,6 +190,7 @@ private:
     void set_up_extras(const setup& options) noexcept;
     [[nodiscard]] int prove() noexcept;
     [[nodiscard]] int await_call() noexcept;
+    [[nodiscard]] int refused(int error) const noexcept;
     [[nodiscard]] bool find_call(int& answer) noexcept;
     void make_table(unsigned slots) noexcept;
     [[nodiscard]] int prove_table() noexcept;
@@ -215,9 +227,12 @@ private:
     int enter_fd_ = -1;
     unsigned enter_flags_ = 0;
 
-    std::vector<io_uring_cqe> aside_;  // taken out of a full queue and not told yet
+    std::vector<io_uring_cqe> aside_;  // taken out of a full queue; empty once all are told
+    std::size_t aside_told_ = 0;
     io_uring ring_{};
     bool open_ = false;
+    bool proven_ = false;
+    int takes_limit_ = -1;  // not asked yet
     bool min_wait_ = false;
     bool registered_ = false;
     bool workers_capped_ = false;
