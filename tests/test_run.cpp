@@ -3,6 +3,7 @@
 
 #include "net_helpers.hpp"
 
+#include <io/program.hpp>
 #include <kernel/fault.hpp>
 
 #include <sched.h>
@@ -17,6 +18,7 @@
 #include <cstring>
 #include <filesystem>
 #include <iterator>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -127,6 +129,26 @@ TEST_CASE("with several cores port 0 picks one port for all") {
         CHECK(names.size() == 6);
         CHECK(std::set<std::string>(names.begin(), names.end()).size() == 2);
     });
+}
+
+TEST_CASE("what is known of a listener by port 0 goes with it once all cores have had it") {
+    const auto any = address::parse("127.0.0.1:0").value();
+    program two(2, false);
+    std::vector<std::weak_ptr<shared_port>> known;
+    for (int i = 0; i < 10'000; ++i) {
+        program::this_core = 0;
+        const auto first = two.port(any);
+        program::this_core = 1;
+        CHECK(two.port(any) == first);
+        known.push_back(first);
+    }
+    program::this_core = 0;
+    int left = 0;
+    for (const auto& port : known) left += !port.expired();
+    CHECK(left == 0);
+    // The other core has not asked for this one yet.
+    const std::weak_ptr<shared_port> alone = two.port(any);
+    CHECK_FALSE(alone.expired());
 }
 
 TEST_CASE("one accepting core deals connections out in turn") {

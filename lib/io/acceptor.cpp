@@ -70,13 +70,13 @@ acceptor::acceptor(core& home, owned_descriptor socket, const address& local,
     }
 }
 
-acceptor::acceptor(core& home, owned_descriptor socket, shared_port& port, bool fed,
+acceptor::acceptor(core& home, owned_descriptor socket, std::shared_ptr<shared_port> port, bool fed,
                    const listen_options& options, socket_file file)
-    : acceptor(home, std::move(socket), port.local, options, std::move(file)) {
-    port_ = &port;
-    ++port.users;
+    : acceptor(home, std::move(socket), port->local, options, std::move(file)) {
+    port_ = std::move(port);
+    ++port_->users;
     if (!fed) return;
-    dealer_.emplace(*this, port.deal, options_.ready_limit, static_cast<bool>(socket_));
+    dealer_.emplace(*this, port_->deal, options_.ready_limit, static_cast<bool>(socket_));
     if (dealer_->accepting()) go_on();
 }
 
@@ -135,6 +135,7 @@ int acceptor::take_or_arm() noexcept {
         return fd;
     }
     if (ended_) {
+        if (blocking_) return answer::stopping;
         const int fd = try_accept();
         return fd >= 0 ? fd : answer::stopping;
     }
@@ -247,6 +248,8 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     c.ring()->untake_direct(std::exchange(a.set_aside_, 0));
     a.at = phase::idle;
     --c.in_flight;
+    // Another core has stopped, and its socket, which must not block, is the same (stop()).
+    if (result == -EAGAIN && a.port_ != nullptr && a.local_.is_unix()) return;
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_refused_ = true;
     if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
     if (a.waiting_ != nullptr || a.has_room()) {
@@ -354,7 +357,7 @@ void acceptor::stop() noexcept {
     ended_ = true;
     pause_.disarm();
     disarm();
-    if (socket_ && home_.ring() != nullptr) static_cast<void>(sys::set_nonblocking((*socket_).fd));
+    if (socket_ && home_.ring() != nullptr) blocking_ = sys::set_nonblocking((*socket_).fd) != 0;
     // Who had connected before the stop is still served, if there is memory for it.
     while (somebody_waits()) static_cast<void>(give_to_waiter(take_or_arm()));
 }
@@ -364,6 +367,7 @@ void acceptor::close() noexcept {
     ended_ = true;
     disarm();
     // Nobody binds this address before all of this one is gone.
+    const std::shared_ptr<shared_port> port = port_;  // longer than this
     std::unique_lock<std::mutex> binding;
     if (port_ != nullptr) {
         binding = std::unique_lock(port_->binding);

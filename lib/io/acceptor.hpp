@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <optional>
 
 namespace ringlet {
@@ -24,8 +25,8 @@ public:
     acceptor(core& home, owned_descriptor socket, const address& local,
              const listen_options& options, socket_file file);
     /// The same for an address that the cores of a program listen on together. The caller holds
-    /// `port.binding`. `fed`: one core accepts for all.
-    acceptor(core& home, owned_descriptor socket, shared_port& port, bool fed,
+    /// `port->binding`. `fed`: one core accepts for all.
+    acceptor(core& home, owned_descriptor socket, std::shared_ptr<shared_port> port, bool fed,
              const listen_options& options, socket_file file);
     ~acceptor();
 
@@ -96,7 +97,7 @@ private:
     owned_descriptor socket_;
     address local_;
     listen_options options_;
-    shared_port* port_ = nullptr;   // of a program of several cores
+    std::shared_ptr<shared_port> port_;  // of a program of several cores
     std::optional<dealer> dealer_;  // where one core of it accepts for all
     socket_file file_;
 
@@ -107,6 +108,7 @@ private:
     bool disarming_ = false;          // in the ring, and asked to leave it
     bool multishot_refused_ = false;  // by the kernel
     bool ended_ = false;              // by a stop, or being closed
+    bool blocking_ = false;           // stopped, and an accept(2) might wait for ever
     bool closed_ = false;             // and has left its port: goes with the ring's last answer
     unsigned set_aside_ = 0;          // slots of the ring's table, for what it may bring
 

@@ -18,13 +18,15 @@
 
 namespace ringlet {
 
-/// One address that the cores of a program listen on together. Lives as long as the program.
+/// One address that the cores of a program listen on together. Lives as long as the program; one by
+/// port 0, once all cores have asked for it, as long as any of them listens on it.
 struct shared_port {
     explicit shared_port(unsigned cores) : deal(cores) {}
 
     std::mutex binding;          ///< held by the core that binds; the others then take `local`
     bool bound = false;
     unsigned users = 0;          ///< listeners that are not closed
+    unsigned asked = 0;          ///< cores that have asked for it, by port 0
     bool waited = false;         ///< one core has tried for listen_options::retry: enough for all
     address local;
     bool named = false;          ///< `local` is known, and stays
@@ -37,7 +39,7 @@ struct program {
     explicit program(unsigned count, bool one) : cores(count), one_acceptor(one), binds(count) {}
 
     /// The address `local` is known under; made by the first core that asks.
-    [[nodiscard]] shared_port& port(const address& local);
+    [[nodiscard]] std::shared_ptr<shared_port> port(const address& local);
 
     std::vector<core*> cores;  ///< null until made; fixed while any of them runs
     const bool one_acceptor;
@@ -47,7 +49,7 @@ struct program {
 
 private:
     std::mutex mutex_;
-    std::map<std::string, std::unique_ptr<shared_port>> ports_;
+    std::map<std::string, std::shared_ptr<shared_port>> ports_;
     std::vector<std::map<std::string, unsigned>> binds;  // per core: binds to port 0 so far
 };
 

@@ -87,7 +87,8 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
         return tcp_listener(new acceptor(c, owned_descriptor(fd.release()), name, options,
                                          socket_file(local)));
     }
-    shared_port& port = running->port(local);
+    const std::shared_ptr<shared_port> shared = running->port(local);
+    shared_port& port = *shared;
     const std::lock_guard lock(port.binding);
     owned_descriptor socket;
     socket_file file;
@@ -115,7 +116,7 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
         socket = owned_descriptor(fd.release());
     }
     return tcp_listener(
-        new acceptor(c, std::move(socket), port, fed, options, std::move(file)));
+        new acceptor(c, std::move(socket), shared, fed, options, std::move(file)));
 }
 
 result<tcp_listener> tcp_listener::bind(std::string_view local, const listen_options& options) {

@@ -176,6 +176,7 @@ void close(int fd) noexcept {
 }
 int duplicate(int fd) noexcept { return checked(::fcntl(fd, F_DUPFD_CLOEXEC, 0)); }
 int set_nonblocking(int fd) noexcept {
+    if (const int error = kernel::fault::injected("set_nonblocking")) return -error;
     const int flags = checked(::fcntl(fd, F_GETFL));
     return flags < 0 ? flags : checked(::fcntl(fd, F_SETFL, flags | O_NONBLOCK));
 }
@@ -298,7 +299,9 @@ void pause_ns(std::uint64_t ns) noexcept {
                         .tv_nsec = static_cast<long>(ns % 1'000'000'000)};
     ::nanosleep(&span, nullptr);
 }
-int process_id() noexcept { return ::getpid(); }
+void call_in_children(void (*function)()) noexcept {
+    static_cast<void>(::pthread_atfork(nullptr, nullptr, function));
+}
 int allowed_cpus(int* cpus, int room) noexcept {
     cpu_set_t allowed;
     CPU_ZERO(&allowed);
@@ -369,7 +372,6 @@ int resource(limit_kind kind) noexcept {
     switch (kind) {
         case limit_kind::open_files: return RLIMIT_NOFILE;
         case limit_kind::locked_memory: return RLIMIT_MEMLOCK;
-        case limit_kind::processes: return RLIMIT_NPROC;
     }
     return RLIMIT_NOFILE;
 }

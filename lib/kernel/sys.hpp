@@ -10,7 +10,6 @@
 
 struct epoll_event;
 struct msghdr;
-struct io_uring_params;
 struct open_how;
 struct statx;
 
@@ -103,7 +102,8 @@ void unmap_memory(void* memory, std::size_t size) noexcept;
 // Time and the process.
 [[nodiscard]] std::uint64_t monotonic_ns() noexcept;
 void pause_ns(std::uint64_t ns) noexcept;
-[[nodiscard]] int process_id() noexcept;
+/// In each child that fork(2) makes, on its only thread.
+void call_in_children(void (*function)()) noexcept;
 /// CPUs this thread may use, at most `room` of them; their number.
 [[nodiscard]] int allowed_cpus(int* cpus, int room) noexcept;
 [[nodiscard]] int pin_thread(int cpu) noexcept;
@@ -131,7 +131,7 @@ struct limit {
     std::uint64_t soft;
     std::uint64_t hard;
 };
-enum class limit_kind { open_files, locked_memory, processes };
+enum class limit_kind { open_files, locked_memory };
 [[nodiscard]] limit get_limit(limit_kind kind) noexcept;
 /// Raises the soft limit to the hard one.
 void raise_limit(limit_kind kind) noexcept;
