@@ -39,7 +39,8 @@ struct signal_hub {
     static void handle(int number) noexcept {
         handlers_running.fetch_add(1);
         for (signal_seat& s : seats) {
-            core* c = s.who.load(std::memory_order_acquire);
+            // In one order with remove(), which empties the seat and then looks for handlers.
+            core* c = s.who.load(std::memory_order_seq_cst);
             if (c == nullptr) continue;
             s.arrived.fetch_or(1ULL << number, std::memory_order_seq_cst);
             c->wake();
