@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
-// Every way io_uring can be refused, in a child process with a seccomp filter of its own.
+// Every way the kernel's calls can be refused, in a child process with a seccomp filter of its own; and
+// what a process may do to its cores from below: close their descriptors, lower limits, fork.
 
+#include "aborts.hpp"
 #include "flavours.hpp"
 
 #include <kernel/probe.hpp>
@@ -96,6 +98,45 @@ std::string outcome(backend wanted) {
 
 bool contains(const std::string& text, const char* part) {
     return text.find(part) != std::string::npos;
+}
+
+#ifdef SYS_epoll_wait
+constexpr int waits_by_epoll = SYS_epoll_wait;
+#else
+constexpr int waits_by_epoll = SYS_epoll_pwait;
+#endif
+
+/// How a core ends that has bytes to wait for once `harm()` is done.
+template <class Harm>
+std::string end_after(const flavours::flavour& f, Harm harm) {
+    return abort_message([&] {
+        alarm(30);  // for one that does not end
+        auto made = core::make(flavours::options_of(f)).value();
+        const auto harms = [&]() -> task<> {
+            co_await yield();
+            harm();
+        };
+        const auto body = [&]() -> task<> {
+            auto both = co_await flavours::connected();
+            std::array<std::byte, 16> room{};
+            static_cast<void>(co_await all_of(both.server.recv(room), harms()));
+        };
+        block_on(*made, body());
+    });
+}
+
+bool can_be_had(const flavours::flavour& f) {
+    std::string why;
+    const bool can = choose_backend(flavours::options_of(f), &why).has_value();
+    if (!can) MESSAGE("skipped on ", f.name, ": ", why);
+    return can;
+}
+
+/// Of this process alone: locked memory is counted per user, and root may have it without limit.
+bool limit_locked_memory(rlim_t soft, rlim_t hard) {
+    const rlimit few{.rlim_cur = soft, .rlim_max = hard};
+    return setrlimit(RLIMIT_MEMLOCK, &few) == 0 &&
+           (geteuid() != 0 || setuid(60'000 + static_cast<uid_t>(getpid()) % 5'000) == 0);
 }
 
 bool uring_can_be_had() {
@@ -230,4 +271,112 @@ TEST_CASE("a kernel that can leave a process stuck is known by its version, Debi
                                             "#1 SMP Debian 5.10.226-1 (2024-10-03)"),
                    "deferred task work"));
     CHECK_FALSE(kernel::kernel_build().empty());
+}
+
+TEST_CASE("a core that is refused the call it waits by ends the program, and says so") {
+    for (const flavours::flavour& f : flavours::all) {
+        if (!can_be_had(f)) continue;
+        INFO("on ", std::string(f.name));
+        const bool ring = f.backend == backend::uring;
+        const char* const name = ring ? "io_uring_enter" : "epoll_wait";
+        for (const int error : {EPERM, ENOSYS}) {
+            const std::string said = end_after(f, [&] {
+                if (!refuse(ring ? SYS_io_uring_enter : waits_by_epoll, error)) _exit(0);
+            });
+            CHECK(says(said, name));
+            CHECK(says(said, "a seccomp filter refuses it"));
+        }
+        if (ring) continue;  // registered: it needs no descriptor
+        const std::string said = end_after(f, [] {
+            for (int fd = 3; fd < 100; ++fd) close(fd);
+        });
+        CHECK(says(said, name));
+        CHECK(says(said, "its descriptor was closed"));
+    }
+}
+
+TEST_CASE("a core that cannot be made says which call was refused, and by whom") {
+    for (const int call : {SYS_eventfd2, SYS_epoll_create1}) {
+        INFO("call ", call);
+        const std::string said =
+            in_child([&] { return refuse(call, EPERM) ? outcome(backend::epoll) : "no filter"; });
+        CHECK(said.rfind("error: ", 0) == 0);
+        CHECK(contains(said, call == SYS_eventfd2 ? "eventfd" : "epoll"));
+        CHECK(contains(said, "a seccomp filter refuses it"));
+        CHECK_FALSE(contains(said, "open files"));
+    }
+}
+
+TEST_CASE("a low limit of locked memory makes no smaller ring where it can be raised, or suffices") {
+    if (!uring_can_be_had()) {
+        MESSAGE("skipped: no io_uring here");
+        return;
+    }
+    const std::string raised = in_child([]() -> std::string {
+        if (!limit_locked_memory(64 << 10, 1 << 20)) return "no limit";
+        run_options options;
+        options.cores = 1;
+        options.core.backend = backend::uring;
+        std::string said;
+        const int code = run(options, [&]() -> task<> {
+            said = here().describe();
+            co_return;
+        });
+        return code == 0 ? said : "not run";
+    });
+    CHECK(contains(raised, "sq=256 cq=4096"));
+    const std::string tight = in_child([]() -> std::string {
+        if (!limit_locked_memory(128 << 10, 128 << 10)) return "no limit";
+        core_options options;
+        options.backend = backend::uring;
+        std::string why;
+        const auto made = core::make(options, &why);
+        return made ? (*made)->describe() : why;
+    });
+    CHECK(contains(tight, "sq=256 cq=4096"));
+}
+
+TEST_CASE("what a forked child destroys is still its parent's") {
+    flavours::each_task([](core& c) -> task<> {
+        // A slot is given back by the ring, and so ends the child.
+        if (c.direct()) co_return;
+        auto both = co_await flavours::connected();
+        CHECK(co_await both.client.send_all("once"));
+        CHECK(co_await receives(both.server));
+        const pid_t child = fork();
+        if (child == 0) {
+            both.server = tcp_stream();
+            _exit(0);
+        }
+        int status = 0;
+        waitpid(child, &status, 0);
+        CHECK((WIFEXITED(status) && WEXITSTATUS(status) == 0));
+        const auto [got, sent] = co_await all_of(receives(both.server), sends_later(both.client));
+        CHECK(got);
+        CHECK(sent);
+    });
+}
+
+TEST_CASE("a forked child that waits by its parent's core ends with a sentence") {
+    for (const flavours::flavour& f : flavours::all) {
+        if (!can_be_had(f)) continue;
+        INFO("on ", std::string(f.name));
+        const std::string said = abort_message([&] {
+            alarm(30);
+            auto made = core::make(flavours::options_of(f)).value();
+            const auto body = [&]() -> task<> {
+                auto both = co_await flavours::connected();
+                std::array<std::byte, 16> room{};
+                const pid_t child = fork();
+                if (child == 0) static_cast<void>(co_await both.server.recv(room));
+                int status = 0;
+                if (child == 0 || waitpid(child, &status, 0) != child) _exit(1);
+                if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) std::abort();
+                _exit(0);
+            };
+            block_on(*made, body());
+        });
+        CHECK(says(said, f.backend == backend::uring ? "io_uring_enter" : "epoll_ctl"));
+        CHECK(says(said, "a forked child"));
+    }
 }

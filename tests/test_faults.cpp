@@ -122,6 +122,26 @@ long sweep(core& c, const char* call, int error) {
 }  // namespace
 
 #ifndef NDEBUG
+TEST_CASE("a listener that cannot be asked without waiting ends at a stop all the same") {
+    flavours::each_task([](core& c) -> task<> {
+        auto door = tcp_listener::bind("127.0.0.1:0").value();
+        const auto waits = [&]() -> task<std::error_code> {
+            co_return (co_await door.next()).error();
+        };
+        const auto stops = [&]() -> task<> {
+            co_await yield();
+            planned = fault{"set_nonblocking", 1, EIO};
+            kernel::fault::hook = fail_planned;
+            c.request_stop();
+            kernel::fault::hook = nullptr;
+        };
+        const auto [end, stopped] = co_await all_of(waits(), stops());
+        static_cast<void>(stopped);
+        CHECK(end == errc::stopping);
+        CHECK((planned.countdown == 0) == (c.ring() != nullptr));
+    });
+}
+
 TEST_CASE("any system call may fail with any errno and nothing hangs, leaks or crashes") {
     constexpr std::array errors{EIO, ENOMEM, ENOBUFS, EMFILE, ENFILE, ECONNABORTED, ECONNRESET,
                                 EPIPE, ETIMEDOUT, EPERM, EINVAL};
@@ -330,6 +350,19 @@ TEST_CASE("accepted connections that there is no memory to queue are closed, not
             served.push_back((co_await door.next()).value());
             CHECK(co_await served.back().recv(room));
         }
+    });
+}
+
+TEST_CASE("a long chain of tasks that there is no memory to put off goes on") {
+    flavours::each_task([](core&) -> task<> {
+        const auto at_once = []() -> task<int> { co_return 1; };
+        int sum = 0;
+        for (int i = 0; i < 10'000; ++i) {
+            if (i == 1) largest = 0;  // its frame is there by now
+            sum += co_await at_once();
+        }
+        largest = SIZE_MAX;
+        CHECK(sum == 10'000);
     });
 }
 

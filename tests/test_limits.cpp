@@ -240,6 +240,29 @@ TEST_CASE("what comes while nobody reads does not wake the core again and again,
     }
 }
 
+TEST_CASE("edges that were taken back take no other's place") {
+    flavours::each_task([](core& c) -> task<> {
+        if (c.ring() != nullptr) co_return;
+        static int attempts;
+        attempts = 0;
+        const completion_kind kind{.attempt = [](completion&) noexcept {
+            ++attempts;
+            return -EAGAIN;
+        }};
+        auto both = co_await flavours::connected();
+        completion waits(kind);
+        completion comes_and_goes(kind);
+        for (int i = 0; i < 1000; ++i) {
+            CHECK(c.make_room_for_edges());
+            if (i == 0) c.queue_attempt(waits);
+            c.queue_attempt(comes_and_goes);
+            c.forget_attempt(comes_and_goes);
+        }
+        for (int i = 0; i < 1000 && c.has_edges(); ++i) co_await yield();
+        CHECK(attempts == 1);
+    });
+}
+
 TEST_CASE("accepted connections wait in the kernel when nobody takes them") {
     flavours::each_task([](core& c) -> task<> {
         listen_options options;

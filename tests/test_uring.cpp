@@ -12,6 +12,7 @@
 
 #include <array>
 #include <string>
+#include <vector>
 
 using namespace ringlet;
 using namespace std::chrono_literals;
@@ -154,4 +155,23 @@ TEST_CASE("an operation of several answers ends with the last and gives the firs
         static_cast<void>(none);
         CHECK_FALSE(error);  // events came before the limit, and the first one is the answer
     });
+}
+
+TEST_CASE("an SQE that is filled by its opcode alone has nothing of the entry's last use") {
+    flavours::each([](core& c) {
+        if (c.ring() == nullptr) return;
+        block_on(c, []() -> task<> {
+            std::vector<flavours::pair> pairs;
+            for (int i = 0; i < 4; ++i) pairs.push_back(co_await flavours::connected());
+            for (auto& both : pairs) {  // armed, with a window of buffers
+                CHECK(co_await both.client.send_all("x"));
+                CHECK(co_await both.server.chunks().next());
+            }
+            for (int i = 0; i < 8; ++i) {
+                const auto nop = [](io_uring_sqe& sqe) { sqe.opcode = IORING_OP_NOP; };
+                const auto done = co_await uring(nop);
+                CHECK(done);
+            }
+        }());
+    }, [](core_options& o) { o.ring_entries = 4; });
 }

@@ -67,6 +67,15 @@ kernel::ring::setup ring_setup(const core_options& o) noexcept {
             .direct_descriptors = o.direct_descriptors};
 }
 
+/// A forked child has its parent's epoll instance, whose registrations it would take away by what it
+/// destroys, and a ring without memory.
+void forget_in_child() noexcept {
+    core* const c = core::here_or_null();
+    if (c == nullptr) return;
+    if (c->ring() != nullptr) c->ring()->forget_in_child();
+    if (c->poller() != nullptr) c->poller()->forget_in_child();
+}
+
 /// How long the kernel may take over I/O in flight before a virtual clock jumps.
 constexpr std::int64_t settle_ns = 20'000'000;
 
@@ -108,8 +117,11 @@ result<backend_choice> choose_backend(const core_options& options, std::string* 
             kernel::known_bad_kernel(kernel::kernel_release(), kernel::kernel_build());
         if (!choice.fallback_reason.empty()) return choice;
     }
+    kernel::ring::setup trial = ring_setup(options);
+    trial.only_to_try = true;
+    trial.direct_descriptors = 0;
     kernel::ring::failure refused;
-    if (kernel::ring::make(ring_setup(options), refused) != nullptr) {
+    if (kernel::ring::make(trial, refused) != nullptr) {
         choice.chosen = backend::uring;
         return choice;
     }
@@ -153,6 +165,8 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
                    "of them";
         return std::make_error_code(std::errc::invalid_argument);
     }
+    static const bool watches_forks = (sys::call_in_children(forget_in_child), true);
+    static_cast<void>(watches_forks);
     std::unique_ptr<core> made(new core(options, std::move(choice)));
     current_ = made.get();
     frame::use_lists();
@@ -161,7 +175,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
     const int bell = sys::event_fd();
     if (bell < 0) {
         error = -bell;
-        reason = fmt::format("eventfd: {}; {}", std::strerror(error), kernel::raise_open_files);
+        reason = kernel::explain_failure("eventfd", error);
     } else if (made->bell_.attach(unique_fd(bell)); made->choice_.chosen == backend::uring) {
         kernel::ring::failure refused;
         made->ring_ = kernel::ring::make(ring_setup(options), refused);
@@ -183,7 +197,7 @@ result<std::unique_ptr<core>> core::make(const core_options& options, backend_ch
         made->poller_ = kernel::poller::make(error);
         if (error == 0) error = -made->poller_->add(bell, nullptr, EPOLLIN | EPOLLET);
         if (error != 0)
-            reason = fmt::format("epoll: {}; {}", std::strerror(error), kernel::raise_open_files);
+            reason = kernel::explain_failure("epoll", error);
     }
     if (error != 0) {
         if (why) *why = reason;
@@ -391,10 +405,14 @@ void core::follow() {
         if (ended_) std::exchange(ended_, nullptr).destroy();
         if (!next_) return;
         const std::coroutine_handle<> running = std::exchange(next_, nullptr);
-        if (hops == 4095) {
-            // A chain of tasks that end at once would keep the kernel waiting for ever.
-            hopped_.push_back(running);
-            return;
+        if (hops >= 4095) {
+            // A chain of tasks that end at once would keep the kernel waiting for ever. Without
+            // memory for its place it goes on until there is some.
+            try {
+                hopped_.push_back(running);
+                return;
+            } catch (const std::bad_alloc&) {
+            }
         }
         running.resume();
     }
@@ -574,7 +592,8 @@ void core::enter_kernel(bool may_sleep) {
 
 bool core::make_room_for_edges() noexcept {
     try {
-        edges_.reserve(2 * descriptors_->open());
+        // Beside those that are in it now, some of which have been taken back.
+        edges_.reserve(edges_.size() + 2 * descriptors_->open());
     } catch (const std::bad_alloc&) {
         return false;
     }

@@ -43,8 +43,4 @@ bool inbox::pop(message& out) noexcept {
     return true;
 }
 
-bool inbox::looks_empty() const noexcept {
-    return cells_[head_ & mask_].turn.load(std::memory_order_acquire) != head_ + 1;
-}
-
 }  // namespace ringlet

@@ -5,6 +5,8 @@
 
 #include <io/start.hpp>
 
+#include <cstring>
+
 namespace ringlet {
 
 bool uring_op::start(core& c, cancel_scope& context) noexcept {
@@ -15,7 +17,10 @@ bool uring_op::start(core& c, cancel_scope& context) noexcept {
     return operation::start(c, context);
 }
 
-void uring_op::prepare(io_uring_sqe& sqe) noexcept { fill_(room_.data(), sqe); }
+void uring_op::prepare(io_uring_sqe& sqe) noexcept {
+    std::memset(&sqe, 0, sizeof sqe);  // `fill` may set no more than it needs
+    fill_(room_.data(), sqe);
+}
 
 bool uring_op::more(int& result, std::uint32_t cqe_flags) noexcept {
     if (!has_first_) {

@@ -3,7 +3,10 @@
 
 #include <kernel/poller.hpp>
 
+#include <kernel/probe.hpp>
 #include <kernel/sys.hpp>
+
+#include <cerrno>
 
 namespace ringlet::kernel {
 
@@ -16,10 +19,12 @@ std::unique_ptr<poller> poller::make(int& error) {
 }
 
 int poller::add(int fd, void* data, std::uint32_t events) noexcept {
+    if (!epoll_) end_refused("epoll_ctl", EBADF);  // in a forked child
     return sys::epoll_add(epoll_.get(), fd, events, data);
 }
 
 int poller::change(int fd, void* data, std::uint32_t events) noexcept {
+    if (!epoll_) end_refused("epoll_ctl", EBADF);
     return sys::epoll_change(epoll_.get(), fd, events, data);
 }
 
@@ -29,7 +34,9 @@ void poller::remove(int fd) noexcept {
 
 int poller::wait_events(std::int64_t timeout_ns) noexcept {
     ++waits;
-    return sys::epoll_wait(epoll_.get(), events_.get(), batch, timeout_ns);
+    const int count = sys::epoll_wait(epoll_.get(), events_.get(), batch, timeout_ns);
+    if (count < 0) [[unlikely]] end_refused("epoll_wait", -count);
+    return count;
 }
 
 }  // namespace ringlet::kernel

@@ -37,6 +37,9 @@ public:
         for (int i = 0; i < count; ++i) take(events_[i].data.ptr, events_[i].events);
         return count;
     }
+    /// In a forked child: the parent's registrations stay as they are, and what needs this one ends
+    /// the child with a sentence.
+    void forget_in_child() noexcept { epoll_.reset(); }
     std::uint64_t waits = 0;
 
 private:

@@ -212,6 +212,7 @@ void stop() noexcept {
 int detail::run_on_cores(const run_options& options, const std::function<task<void>()>& body) {
     RINGLET_CHECK(program::running.load() == nullptr, "run() was called while another run() goes on");
     sys::raise_limit(sys::limit_kind::open_files);
+    sys::raise_limit(sys::limit_kind::locked_memory);  // rings count
     std::array<int, max_cpus> cpus{};
     const int usable = sys::allowed_cpus(cpus.data(), max_cpus);
     const unsigned count =

@@ -26,7 +26,6 @@ public:
     [[nodiscard]] bool push(const message& m) noexcept;
     /// The core's thread only.
     [[nodiscard]] bool pop(message& out) noexcept;
-    [[nodiscard]] bool looks_empty() const noexcept;
     [[nodiscard]] std::size_t capacity() const noexcept { return mask_ + 1; }
 
 private:
