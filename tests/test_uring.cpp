@@ -3,6 +3,7 @@
 
 // Any operation of the ring, awaited by the function that fills its SQE.
 
+#include "aborts.hpp"
 #include "net_helpers.hpp"
 
 #include <liburing.h>
@@ -12,6 +13,7 @@
 
 #include <array>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace ringlet;
@@ -138,22 +140,88 @@ TEST_CASE("an operation of several answers ends with the last and gives the firs
         CHECK(sent.value() == 5000);
         const auto received = co_await net::receive(both.server, bytes.size());
         CHECK(received == bytes);
-        const auto poll_all = [&](io_uring_sqe& sqe) {
-            io_uring_prep_poll_multishot(&sqe, -1, POLLIN);
+    });
+}
+
+namespace {
+/// What it says of such an entry; nothing else of it matters.
+std::string refusal(const core_options& options, void (*fill)(io_uring_sqe&)) {
+    return abort_message([&] {
+        const auto c = core::make(options).value();
+        const auto ask = [&]() -> task<> { std::ignore = co_await uring(fill).within(100ms); };
+        block_on(*c, ask());
+    });
+}
+}  // namespace
+
+TEST_CASE("what would hang, or take what is others', is refused by name") {
+    using fill = void (*)(io_uring_sqe&);
+    const std::pair<fill, const char*> bad[] = {
+        {[](io_uring_sqe& sqe) {
+             io_uring_prep_nop(&sqe);
+             sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
+         },
+         "IOSQE_CQE_SKIP_SUCCESS: a success would never be told"},
+        {[](io_uring_sqe& sqe) {
+             io_uring_prep_nop(&sqe);
+             sqe.flags |= IOSQE_IO_LINK;
+         },
+         "IOSQE_IO_LINK: the next entry is whatever task's"},
+        {[](io_uring_sqe& sqe) {
+             io_uring_prep_nop(&sqe);
+             sqe.flags |= IOSQE_IO_HARDLINK;
+         },
+         "IOSQE_IO_HARDLINK: the next entry is whatever task's"},
+        {[](io_uring_sqe& sqe) {
+             io_uring_prep_nop(&sqe);
+             sqe.flags |= IOSQE_IO_DRAIN;
+         },
+         "IOSQE_IO_DRAIN: it waits for all that is in the ring"},
+        {[](io_uring_sqe& sqe) {
+             io_uring_prep_recv(&sqe, -1, nullptr, 0, 0);
+             sqe.flags |= IOSQE_BUFFER_SELECT;
+         },
+         "IOSQE_BUFFER_SELECT: the buffer would be lost"},
+        {[](io_uring_sqe& sqe) { io_uring_prep_multishot_accept(&sqe, -1, nullptr, nullptr, 0); },
+         "a multishot operation"},
+        {[](io_uring_sqe& sqe) { io_uring_prep_recv_multishot(&sqe, -1, nullptr, 0, 0); },
+         "a multishot operation"},
+        {[](io_uring_sqe& sqe) { io_uring_prep_recvmsg_multishot(&sqe, -1, nullptr, 0); },
+         "a multishot operation"},
+        {[](io_uring_sqe& sqe) { io_uring_prep_poll_multishot(&sqe, -1, POLLIN); },
+         "a multishot operation"},
+        {[](io_uring_sqe& sqe) {
+             io_uring_prep_timeout(&sqe, nullptr, 0, 1U << 6);  // IORING_TIMEOUT_MULTISHOT
+         },
+         "a multishot operation"},
+        {[](io_uring_sqe& sqe) {
+             io_uring_prep_rw(49, &sqe, -1, nullptr, 0, 0);  // IORING_OP_READ_MULTISHOT
+         },
+         "a multishot operation"},
+    };
+    for (const flavours::flavour& f : flavours::all) {
+        const core_options options = flavours::options_of(f);
+        if (f.backend == backend::epoll || !core::make(options)) continue;
+        INFO("on ", std::string(f.name));
+        for (const auto& [prepare, part] : bad) {
+            const std::string said = refusal(options, prepare);
+            INFO(said);
+            CHECK(says(said, part));
+        }
+    }
+    // And what they are made of is not: one answer each.
+    each_ring([](core&) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("x"));
+        const auto once = co_await uring([&](io_uring_sqe& sqe) {
+            io_uring_prep_poll_add(&sqe, -1, POLLIN);
             both.server.aim(sqe);
-        };
-        auto wait = [&]() -> task<std::error_code> {
-            co_return (co_await uring(poll_all).within(30ms)).error();
-        };
-        auto send = [&]() -> task<> {
-            for (int i = 0; i < 3; ++i) {
-                CHECK(co_await both.client.send_all("x"));
-                std::ignore = co_await sleep_for(1ms);
-            }
-        };
-        const auto [error, none] = co_await all_of(wait(), send());
-        static_cast<void>(none);
-        CHECK_FALSE(error);  // events came before the limit, and the first one is the answer
+        });
+        CHECK(once.value() == POLLIN);
+        __kernel_timespec soon{.tv_sec = 0, .tv_nsec = 1};
+        const auto passed = co_await uring(
+            [&](io_uring_sqe& sqe) { io_uring_prep_timeout(&sqe, &soon, 0, 0); });
+        CHECK(passed.error() == std::error_code(ETIME, std::system_category()));
     });
 }
 

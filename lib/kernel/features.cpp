@@ -79,8 +79,7 @@ std::vector<kernel_feature> kernel_features() {
     std::vector<kernel_feature> found;
     io_uring ring{};
     if (io_uring_queue_init(8, &ring, 0) != 0) return found;
-    const bool deferred = has_deferred_taskrun();
-    found.push_back({"deferred task work", deferred,
+    found.push_back({"deferred task work", has_deferred_taskrun(),
                      "completions run when the loop asks for them (6.1)"});
     const std::unique_ptr<io_uring_probe, decltype(&io_uring_free_probe)> probe(
         io_uring_get_probe_ring(&ring), &io_uring_free_probe);

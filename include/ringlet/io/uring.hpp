@@ -18,6 +18,10 @@ namespace ringlet {
 /// or timed out, with its last CQE (for a zero-copy send: with its notification), and gives the
 /// first one's `res`. What a cancelled operation had done all the same is given, not lost.
 /// errc::unsupported on epoll.
+///
+/// A misuse that aborts: IOSQE_CQE_SKIP_SUCCESS, IOSQE_IO_LINK, IOSQE_IO_HARDLINK, IOSQE_IO_DRAIN
+/// and IOSQE_BUFFER_SELECT, since the ring has other tasks' entries in it and the core's own; and
+/// the multishot forms (of accept, receive, read, poll and timeout), since one answer is told.
 class [[nodiscard]] uring_op : public operation<uring_op> {
 public:
     /// `fill` is kept by value: pointers and references, no owners.
