@@ -319,6 +319,16 @@ buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
 }
 
 void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
+/// Of a slice that this pool may never have given out nothing is known but where it must be.
+bool buffer_pool::is_ours_otherwise(const std::byte* data, std::uint32_t id) const noexcept {
+    const std::size_t small = std::size_t{options_.limit} * options_.size;
+    if (slices_.holds(id)) return within(data, memory_, small);
+    const std::uint32_t large = id - options_.limit;
+    return large < options_.large_limit &&
+           within(data, large_memory_ + std::size_t{large} * options_.large_size,
+                  options_.large_size);
+}
+
     if (slices_.holds(id)) {
         const std::uint32_t buffer = slices_.buffer_of(id);
         if (slices_.give_back(id)) {

@@ -2,6 +2,7 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include <ringlet/base/check.hpp>
 #include <ringlet/base/link.hpp>
 #include <ringlet/core/buffer_wait.hpp>
 #include <ringlet/core/core.hpp>
@@ -103,6 +104,14 @@ public:
                 .next = ring_->bufs[(place + 1U) & (window_ - 1)].bid};
     }
     /// The kernel has filled so much more of this one, and `goes_on` with it: that as a slice. Its
+    /// A lease is about to end here: its bytes must lie in this pool's buffer.
+    void must_be_ours(const std::byte* data, std::uint32_t id) const noexcept {
+        const std::size_t size = options_.size;
+        const bool ours = id < options_.limit ? within(data, memory_ + id * size, size)
+                                              : is_ours_otherwise(data, id);
+        RINGLET_CHECK(ours, "a chunk was given back on another core than its own: copy its bytes, "
+                            "or move the stream");
+    }
     /// `data` is null when there are too many slices, and the bytes are lost.
     [[nodiscard]] room slice_taken(std::uint32_t buffer, std::uint32_t size, bool goes_on) noexcept;
     void give_back(std::uint32_t id) noexcept {
@@ -212,6 +221,13 @@ private:
     [[nodiscard]] room take_otherwise(bool large) noexcept;
     void refill() noexcept;
     void feed() noexcept;
+    /// Its end is within too: all of a chunk may have been dropped.
+    [[nodiscard]] static bool within(const std::byte* data, const std::byte* begin,
+                                     std::size_t size) noexcept {
+        return reinterpret_cast<std::uintptr_t>(data) - reinterpret_cast<std::uintptr_t>(begin) <=
+               size;
+    }
+    [[nodiscard]] bool is_ours_otherwise(const std::byte* data, std::uint32_t id) const noexcept;
     [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
     void give_back_otherwise(std::uint32_t id) noexcept;
     [[nodiscard]] std::uint32_t room_of(std::uint32_t id) const noexcept {

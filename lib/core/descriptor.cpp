@@ -11,6 +11,7 @@
 #include <kernel/sys.hpp>
 
 #include <algorithm>
+#include <atomic>
 #include <new>
 
 namespace ringlet {
@@ -64,10 +65,20 @@ descriptor* descriptor_pool::take(int fd) noexcept {
     return &taken;
 }
 
+namespace {
+constinit std::atomic<std::uint16_t> pools_made{0};
+}  // namespace
+
+descriptor_pool::descriptor_pool() noexcept
+    : number_(pools_made.fetch_add(1, std::memory_order_relaxed)) {}
+
 bool descriptor_pool::grow() noexcept {
     try {
         auto& fresh = *blocks_.emplace_back(std::make_unique<std::array<descriptor, block>>());
-        for (descriptor& d : fresh) d.next_free = std::exchange(free_, &d);
+        for (descriptor& d : fresh) {
+            d.pool = number_;
+            d.next_free = std::exchange(free_, &d);
+        }
         return true;
     } catch (const std::bad_alloc&) {
         return false;
@@ -80,6 +91,9 @@ owned_descriptor::owned_descriptor(int fd) noexcept : descriptor_(here().descrip
 
 /// Out of the loop's sight; true when the record is still the ring's.
 static bool withdraw(core& c, descriptor& d) noexcept {
+    RINGLET_CHECK(c.descriptors().owns(d),
+                  "a stream, listener or file was given up or destroyed on another core than its "
+                  "own: a stream goes there by move_stream()");
     RINGLET_CHECK(!d.busy(),
                   "a stream, listener or file was given up or destroyed while an operation on it "
                   "was in flight: co_await a stream's close(), or join the other task first");

@@ -15,7 +15,9 @@
 namespace ringlet {
 
 void chunk::give_back() noexcept {
-    here().buffers().give_back(buffer_);
+    buffer_pool& pool = here().buffers();
+    pool.must_be_ours(data_, buffer_);
+    pool.give_back(buffer_);
     data_ = nullptr;
     size_ = 0;
 }

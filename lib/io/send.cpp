@@ -60,6 +60,7 @@ bool send_all_op::start(core& c, cancel_scope& context) noexcept {
         [[likely]] return operation::start(c, context);
     auto* const r = c.zero_copies().begin(d, *this, lease_.buffer_);
     if (r == nullptr) return operation::start(c, context);
+    c.buffers().must_be_ours(data_, lease_.buffer_);
     lease_.let_go();
     extras |= has_record | by_stand_in;
     wait(c, context, phase::ring);

@@ -12,8 +12,10 @@ namespace ringlet {
 
 int splice_pipe::take() noexcept {
     pipe_pool::ends taken;
-    const int error = here().pipes().take(taken);
+    pipe_pool& pool = here().pipes();
+    const int error = pool.take(taken);
     if (error == 0) {
+        home_ = &pool;
         read_ = taken.read;
         write_ = taken.write;
     }
@@ -21,7 +23,9 @@ int splice_pipe::take() noexcept {
 }
 
 void splice_pipe::give_back() noexcept {
-    here().pipes().give_back({.read = read_, .write = write_}, size_ == 0);
+    pipe_pool& pool = here().pipes();
+    RINGLET_CHECK(&pool == home_, "a pipe was given back on another core than its own");
+    pool.give_back({.read = read_, .write = write_}, size_ == 0);
     read_ = write_ = -1;
     size_ = 0;
 }

@@ -74,6 +74,7 @@ struct descriptor : starved_link, deadline_pair {
     /// Chunks of 2^(this + 9) bytes and more are sent without a copy; 0: none.
     std::uint8_t zero_copy : 4 = 0;
     std::uint16_t shares = 0;  ///< operations in flight that need no seat: a file's
+    std::uint16_t pool = 0;    ///< the number of the descriptor_pool that it is of
     std::array<completion*, 2> seats{};
     union {
         ready_node* closer = nullptr;  ///< open: who waits for both seats to be free
@@ -120,6 +121,8 @@ struct descriptor : starved_link, deadline_pair {
 /// A core's descriptors, in blocks that never move.
 class descriptor_pool {
 public:
+    descriptor_pool() noexcept;
+    [[nodiscard]] bool owns(const descriptor& d) const noexcept { return d.pool == number_; }
     /// Null when there is no memory.
     [[nodiscard]] descriptor* take(int fd) noexcept;
     void give_back(descriptor& d) noexcept {
@@ -147,10 +150,12 @@ private:
     std::vector<std::unique_ptr<std::array<descriptor, block>>> blocks_;
     descriptor* free_ = nullptr;
     std::size_t open_ = 0;
+    const std::uint16_t number_;  // no other pool of the process has it
 };
 
-/// An owned descriptor. Closed with its owner; an operation in flight on it then is a bug that is
-/// caught, since the kernel would go on with a closed socket's memory: await close() first.
+/// An owned descriptor. Closed with its owner, on the core it was opened on; an operation in flight
+/// on it then is a bug that is caught, since the kernel would go on with a closed socket's memory:
+/// await close() first.
 class owned_descriptor {
 public:
     owned_descriptor() noexcept = default;

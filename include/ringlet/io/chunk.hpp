@@ -11,10 +11,10 @@
 namespace ringlet {
 
 /// Bytes received, or read from a file, in a buffer of the core's pool, on lease: the buffer goes
-/// back when the chunk is destroyed, on the core it came from. While a task holds chunks others may
-/// have to wait for a buffer: hold few, and not for long. Send it on with
-/// send_all(std::move(chunk)), or write it with write_all_at(std::move(chunk), offset), which hold
-/// it until the last byte has gone.
+/// back when the chunk is destroyed, on the core it came from (on another: a misuse that aborts).
+/// While a task holds chunks others may have to wait for a buffer: hold few, and not for long. Send
+/// it on with send_all(std::move(chunk)), or write it with write_all_at(std::move(chunk), offset),
+/// which hold it until the last byte has gone.
 class [[nodiscard]] chunk {
 public:
     /// An empty one, of no buffer.

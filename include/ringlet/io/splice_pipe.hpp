@@ -10,22 +10,26 @@
 
 namespace ringlet {
 
+class pipe_pool;
+
 /// A pipe of the core's pool, on lease: bytes go into it from one socket and out of it to another
 /// without being copied (tcp_stream::splice_to, splice_from). A new one is of no pipe and gets its
 /// pipe when there is something to put into it. Destroyed, or reset, it goes back to the pool; with
-/// bytes left in it it is closed, and they are gone. Of the core it was used on first.
+/// bytes left in it it is closed, and they are gone. Of the core it was used on first, where it
+/// must end.
 class [[nodiscard]] splice_pipe {
 public:
     splice_pipe() noexcept = default;
     splice_pipe(splice_pipe&& other) noexcept
         : read_(std::exchange(other.read_, -1)), write_(std::exchange(other.write_, -1)),
-          size_(std::exchange(other.size_, 0)) {}
+          size_(std::exchange(other.size_, 0)), home_(other.home_) {}
     splice_pipe& operator=(splice_pipe&& other) noexcept {
         if (this != &other) {
             reset();
             read_ = std::exchange(other.read_, -1);
             write_ = std::exchange(other.write_, -1);
             size_ = std::exchange(other.size_, 0);
+            home_ = other.home_;
         }
         return *this;
     }
@@ -58,6 +62,7 @@ private:
     int read_ = -1;
     int write_ = -1;
     std::size_t size_ = 0;
+    pipe_pool* home_ = nullptr;
 };
 
 }  // namespace ringlet
