@@ -122,6 +122,23 @@ TEST_CASE("a minimum wait of less than a microsecond is one") {
     }
 }
 
+TEST_CASE("a minimum wait does not put a deadline off") {
+    flavours::each(
+        [](core& c) {
+            const auto wait = [](core&) -> task<> {
+                const auto begin = now();
+                for (int i = 0; i < 3; ++i) CHECK(co_await sleep_for(1ms));
+                CHECK(now() - begin < 30s);
+            };
+            block_on(c, wait(c));
+        },
+        [](core_options& o) {
+            o.wait.wait_count = 8;
+            o.wait.min_wait = 40s;
+            o.wait.adaptive = false;
+        });
+}
+
 TEST_CASE("waits for a batch that gather nothing become rare, and one that pays brings them back") {
     batch_wait policy;
     auto waits_until_next = [&] {
