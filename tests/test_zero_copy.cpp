@@ -11,7 +11,9 @@
 #include <kernel/fault.hpp>
 
 #include <sys/resource.h>
+#include <sys/socket.h>
 
+#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
@@ -78,7 +80,13 @@ TEST_CASE("zero-copy echoes are exact, and every buffer comes back when the peer
             static_cast<void>(served);
             CHECK(received == bytes);
             co_await all_given_back(c);
-            CHECK((c.stats().zero_copies > 0) == (c.ring() != nullptr));
+            const core_stats stats = c.stats();
+            CHECK((stats.zero_copies > 0) == (c.ring() != nullptr));
+            // That it is registered memory they are sent from.
+            const registered_memory& had = c.register_buffers();
+            CHECK((had.bytes > 0) == (c.ring() != nullptr && had.wanted > 0 && !had.refusal));
+            CHECK((stats.fixed_transfers > 0) == (had.bytes > 0));
+            CHECK(stats.fixed_transfers <= stats.zero_copies);
         }, buffers);
     }
 }
@@ -96,6 +104,89 @@ TEST_CASE("it turns itself off where the kernel copies all the same") {
         const auto stats = c.stats();
         // Linux before 6.2 does not report it.
         if (stats.zero_copies_copied > 0) CHECK(stats.zero_copies < 64);
+    });
+}
+
+namespace {
+constexpr std::size_t some = 2 * least;
+/// Takes `some` bytes of the client's and sends them back by chunks, of which one at least is large
+/// enough for zero copy.
+task<> echo_once(flavours::pair& both) {
+    const auto bytes = net::pattern(some);
+    CHECK(co_await both.client.send_all(bytes));
+    for (std::size_t left = some; left > 0;) {
+        auto got = co_await both.server.chunks().next();
+        REQUIRE(got);
+        left -= got->size();
+        CHECK(co_await both.server.send_all(std::move(*got)));
+    }
+    const auto received = co_await net::receive(both.client, some);
+    CHECK(received == bytes);
+}
+/// For what the kernel reports of its own accord.
+template <class Condition>
+task<> come_true(Condition condition) {
+    const auto limit = now() + 30s;
+    while (!condition() && now() < limit) co_await yield();
+}
+}  // namespace
+
+TEST_CASE("it turns itself off for the one stream alone") {
+    flavours::each_task([](core& c) -> task<> {
+        auto one = co_await flavours::connected();
+        auto other = co_await flavours::connected();
+        one.server.set_zero_copy(1024);
+        other.server.set_zero_copy(1024);
+        co_await echo_once(one);
+        if (c.ring() != nullptr) {
+            CHECK(c.stats().zero_copies > 0);
+            co_await come_true([&] { return c.stats().zero_copies_copied > 0; });
+            CHECK(c.stats().zero_copies_copied > 0);
+        }
+        const auto tried = c.stats().zero_copies;
+        for (int i = 0; i < 20; ++i) co_await echo_once(one);
+        CHECK(c.stats().zero_copies == tried);
+        co_await echo_once(other);
+        CHECK((c.stats().zero_copies > tried) == (c.ring() != nullptr));
+        co_await all_given_back(c);
+    });
+}
+
+TEST_CASE("a send that is refused goes the other way and counts as none") {
+    flavours::each_task([](core& c) -> task<> {
+        std::array<int, 2> ends{};
+        constexpr int kind = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+        REQUIRE(::socketpair(AF_UNIX, kind, 0, ends.data()) == 0);
+        flavours::pair both{tcp_stream(owned_descriptor(ends[0])),
+                            tcp_stream(owned_descriptor(ends[1]))};
+        both.server.set_zero_copy(1024);
+        for (int i = 0; i < 3; ++i) co_await echo_once(both);
+        co_await all_given_back(c);
+        CHECK(c.stats().zero_copies == 0);
+        CHECK(c.stats().zero_copies_copied == 0);
+        CHECK(c.stats().fixed_transfers == 0);
+    });
+}
+
+TEST_CASE("a send that was cancelled before anything went has not been copied") {
+    flavours::each_task([](core& c) -> task<> {
+        auto both = co_await flavours::connected();
+        both.server.set_zero_copy(1024);
+        CHECK(co_await both.client.send_all(net::pattern(some)));
+        auto got = co_await both.server.chunks().next();
+        REQUIRE(got);
+        const std::size_t before = co_await net::fill(both.server);
+        const auto late = co_await both.server.send_all(std::move(*got)).within(5ms);
+        CHECK(late.error() == errc::timed_out);
+        co_await all_given_back(c);
+        CHECK(c.stats().zero_copies == (c.ring() != nullptr ? 1 : 0));
+        CHECK(c.stats().zero_copies_copied == 0);
+        // So it is still tried.
+        const auto old = co_await net::receive(both.client, before);
+        CHECK(old.size() == before);
+        co_await echo_once(both);
+        CHECK(c.stats().zero_copies >= (c.ring() != nullptr ? 2 : 0));
+        co_await all_given_back(c);
     });
 }
 
@@ -269,6 +360,12 @@ TEST_CASE("what is registered stays within a quarter of the locked memory, and a
         if (got.limit / 4 >= got.wanted && !got.refusal) CHECK(got.bytes > got.wanted / 2);
         CHECK(&(*c)->register_buffers() == &got);
     }
+    options.buffers.large_limit = 0;  // then all of it is of the small ones
+    if (auto c = core::make(options, &why)) {
+        const registered_memory& got = (*c)->register_buffers();
+        if (got.limit / 4 >= got.wanted && !got.refusal) CHECK(got.bytes == got.wanted);
+    }
+    options.buffers.large_limit = buffer_options{}.large_limit;
 #ifndef NDEBUG
     static int refusals = 0;
     refusals = 2;

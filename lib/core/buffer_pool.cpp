@@ -212,14 +212,15 @@ int buffer_pool::fixed_index_of(const std::byte* data, std::size_t size) noexcep
     return within(large_memory_, fixed_large_ * large) ? 1 : -1;
 }
 
-/// Half of it from the small buffers, half from the large. Of the small ones those that follow the
-/// window: what is taken by hand is given back first and so taken again, while the ring goes round
-/// all of its window.
+/// Half of it from the large buffers as far as there are so many, the rest from the small. Of the
+/// small ones those that follow the window: what is taken by hand is given back first and so taken
+/// again, while the ring goes round all of its window.
 int buffer_pool::try_register(std::size_t bytes) noexcept {
-    const auto small = std::min<std::size_t>(options_.limit - window_, bytes / 2 / options_.size);
     const auto large = std::min<std::size_t>(options_.large_limit, bytes / 2 / options_.large_size);
     const std::array<iovec, 2> memory{
         iovec{.iov_base = memory_ + std::size_t{window_} * options_.size,
+    const auto small = std::min<std::size_t>(
+        options_.limit - window_, (bytes - large * options_.large_size) / options_.size);
               .iov_len = small * options_.size},
         iovec{.iov_base = large_memory_, .iov_len = large * options_.large_size}};
     const int error = home_.ring()->register_buffers(memory.data(), large > 0 ? 2 : 1);

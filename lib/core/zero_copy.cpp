@@ -15,7 +15,7 @@ namespace ringlet {
 
 namespace {
 
-/// Not for this stream (a Unix socket), this kernel (before 6.0), or not with what locked memory is
+/// Not for this stream (a Unix socket), this kernel (before 6.2), or not with what locked memory is
 /// left.
 bool refused(int answer) noexcept {
     return answer == -EOPNOTSUPP || answer == -EINVAL || answer == -ENOMEM || answer == -ENOBUFS;
@@ -42,7 +42,7 @@ zero_copy_sends::record* zero_copy_sends::begin(descriptor& stream, completion& 
     r.stream = &stream;
     r.sender = &sender;
     r.buffer = buffer;
-    r.notified = false;
+    r.notified = r.sent = r.fixed = false;
     home_.buffers().of(buffer).size = r.index;  // no segment of a stream meanwhile
     r.in_use = true;
     ++held_;
@@ -54,7 +54,8 @@ void zero_copy_sends::answered(core& c, ring_target& self, int result, std::uint
     auto& r = static_cast<record&>(self);
     if ((flags & abi::cqe_notification) != 0) {
         r.notified = true;
-        if ((static_cast<std::uint32_t>(result) & abi::zero_copy_copied) != 0) {
+        // Of a send that moved nothing (refused, cancelled) it says "copied" too.
+        if (r.sent && (static_cast<std::uint32_t>(result) & abi::zero_copy_copied) != 0) {
             ++c.counters().zero_copies_copied;
             if (r.stream != nullptr) r.stream->zero_copy = 0;
         }
@@ -63,10 +64,13 @@ void zero_copy_sends::answered(core& c, ring_target& self, int result, std::uint
     }
     // After an error there may be a notification all the same: F_MORE says so.
     if ((flags & IORING_CQE_F_MORE) == 0) r.notified = true;
+    r.sent = result > 0;
     completion& sender = *r.sender;
     sender.extras &= static_cast<std::uint8_t>(~completion::by_stand_in);
     if (refused(result)) {
         if (r.stream != nullptr) r.stream->zero_copy = 0;
+        --c.counters().zero_copies;
+        if (r.fixed) --c.counters().fixed_transfers;
         result = -EAGAIN;  // once more, the other way
     }
     sender.kind->answered(c, sender, result, 0);

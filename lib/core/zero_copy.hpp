@@ -25,6 +25,8 @@ public:
         std::uint32_t buffer = 0;
         std::uint32_t index = 0;
         bool notified = false;
+        bool sent = false;   ///< something, by the first answer
+        bool fixed = false;  ///< from registered memory
         bool in_use = false;
         record* next_free = nullptr;
     };

@@ -28,15 +28,17 @@ int try_send(descriptor& d, const std::byte* data, std::size_t size) noexcept {
     return sent;
 }
 
-void prepare_zero_copy(io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t size,
-                       std::uint32_t buffer) noexcept {
+void prepare_zero_copy(core& c, io_uring_sqe& sqe, int fd, const std::byte* data, std::size_t size,
+                       zero_copy_sends::record& r) noexcept {
     constexpr int flags = MSG_NOSIGNAL | MSG_WAITALL;
-    const int fixed = here().buffers().fixed_index(buffer);
+    const int fixed = c.buffers().fixed_index(r.buffer);
     if (fixed < 0) {
         io_uring_prep_send_zc(&sqe, fd, data, size, flags, abi::send_zc_report_usage);
     } else {
         io_uring_prep_send_zc_fixed(&sqe, fd, data, size, flags, abi::send_zc_report_usage,
                                     static_cast<unsigned>(fixed));
+        r.fixed = true;
+        ++c.counters().fixed_transfers;
     }
 }
 
@@ -58,15 +60,15 @@ bool send_all_op::start(core& c, cancel_scope& context) noexcept {
     descriptor& d = *descriptor_;
     if (d.zero_copy == 0 || c.ring() == nullptr || lease_.empty() || left_ >> (d.zero_copy + 9) == 0)
         [[likely]] return operation::start(c, context);
+    c.buffers().must_be_ours(data_, lease_.buffer_);
     auto* const r = c.zero_copies().begin(d, *this, lease_.buffer_);
     if (r == nullptr) return operation::start(c, context);
-    c.buffers().must_be_ours(data_, lease_.buffer_);
     lease_.let_go();
     extras |= has_record | by_stand_in;
     wait(c, context, phase::ring);
     d.writable = true;
     io_uring_sqe& sqe = c.ring()->take();
-    prepare_zero_copy(sqe, d.fd, data_, left_, lease_.buffer_);
+    prepare_zero_copy(c, sqe, d.fd, data_, left_, *r);
     sqe.flags |= d.sqe_flags;
     io_uring_sqe_set_data64(&sqe, user_data(*r, kernel::tag::many));
     return true;

@@ -12,12 +12,12 @@
 
 namespace ringlet::abi {
 
-inline constexpr unsigned send_zc_report_usage = 1U << 3;  // Linux 6.2
+inline constexpr unsigned send_zc_report_usage = 1U << 3;  // Linux 6.2, and later 6.1s
 inline constexpr unsigned timeout_multishot = 1U << 6;     // Linux 6.4
 inline constexpr unsigned receive_bundle = 1U << 4;        // Linux 6.10
 inline constexpr unsigned cqe_buffer_more = 1U << 4;       // Linux 6.12
 inline constexpr unsigned cqe_notification = 1U << 3;      // Linux 6.0
-inline constexpr unsigned zero_copy_copied = 1U << 31;     // Linux 6.2
+inline constexpr unsigned zero_copy_copied = 1U << 31;     // the same
 inline constexpr unsigned enter_no_iowait = 1U << 7;      // Linux 6.15
 inline constexpr unsigned op_read_multishot = 49;          // Linux 6.7
 inline constexpr unsigned op_futex_wait = 51;              // Linux 6.7

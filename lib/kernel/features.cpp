@@ -9,6 +9,7 @@
 
 #include <liburing.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -26,7 +27,6 @@ struct by_opcode {
 constexpr by_opcode opcodes[] = {
     {"multishot accept", IORING_OP_SOCKET, "one accept for all connections (Linux 5.19)"},
     {"multishot receive", IORING_OP_SEND_ZC, "one receive for a whole connection (6.0)"},
-    {"zero-copy send", IORING_OP_SEND_ZC, "large sends on real network cards (6.0)"},
     {"waitid, futex", abi::op_futex_wait, "not used (6.7)"},
     {"direct descriptors", abi::op_fixed_fd_install, "sockets in a table of the ring's own (6.8)"},
     {"bind, listen", abi::op_bind, "not used (6.11)"},
@@ -55,6 +55,17 @@ bool has_provided_buffer_ring(io_uring& ring) noexcept {
     if (io_uring_register_buf_ring(&ring, &reg, 0) != 0) return false;
     io_uring_unregister_buf_ring(&ring, 0);
     return true;
+}
+
+/// By trying, of no file: a kernel that does not report whether it copied (which is how a stream
+/// turns it off) refuses the entry before it looks for one.
+bool has_zero_copy_send(io_uring& ring) noexcept {
+    io_uring_sqe* const sqe = io_uring_get_sqe(&ring);
+    io_uring_prep_send_zc(sqe, -1, nullptr, 0, 0, abi::send_zc_report_usage);
+    io_uring_cqe* cqe = nullptr;
+    const bool answered =
+        io_uring_submit_and_wait(&ring, 1) == 1 && io_uring_peek_cqe(&ring, &cqe) == 0;
+    return answered && cqe->res == -EBADF;
 }
 
 bool has_deferred_taskrun() noexcept {
@@ -88,6 +99,8 @@ std::vector<kernel_feature> kernel_features() {
             probe != nullptr && io_uring_opcode_supported(probe.get(), static_cast<int>(f.opcode));
         found.push_back({f.name, known, f.purpose});
     }
+    found.push_back({"zero-copy send", has_zero_copy_send(ring),
+                     "large sends on real network cards (6.2, and 6.1 with its fixes)"});
     found.push_back({"provided buffer rings", has_provided_buffer_ring(ring),
                      "buffers picked when data comes (5.19)"});
     const kernel::receive_setup how = like_a_core();

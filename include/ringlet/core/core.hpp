@@ -51,7 +51,7 @@ struct core_stats {
     std::uint64_t pauses = 0;       ///< multishot receives stopped: enough received unasked
     std::uint64_t zero_copies = 0;  ///< sends that asked the kernel to copy nothing
     std::uint64_t zero_copies_copied = 0;  ///< of which it reported that it copied all the same
-    std::uint64_t fixed_transfers = 0;  ///< reads and writes of files by registered buffers
+    std::uint64_t fixed_transfers = 0;  ///< zero copies, reads and writes by registered buffers
     std::uint64_t splices = 0;      ///< splice(2) calls that moved something
     std::uint64_t spliced_bytes = 0;   ///< received into pipes
     std::uint64_t pipes_made = 0;

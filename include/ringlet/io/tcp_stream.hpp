@@ -102,7 +102,7 @@ public:
         std::span<const std::byte> head = {}) noexcept;
     /// From now on chunks of `least` bytes and more (rounded up to a power of two from 1 KiB to
     /// 16 MiB) are sent without
-    /// the kernel copying them, on io_uring (Linux 6.0; with IORING_OP_SEND_ZC); 0: none. A chunk's
+    /// the kernel copying them, on io_uring (Linux 6.2, and 6.1 with its fixes); 0: none. A chunk's
     /// buffer then goes back when the peer has acknowledged it, and no task waits for that. Turns
     /// itself off where the kernel reports that it copied all the same (loopback, many virtual
     /// network cards) or refuses. It costs a second completion and pinning: 16 KiB is a sensible
