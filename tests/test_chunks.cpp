@@ -10,6 +10,8 @@
 #include <kernel/fault.hpp>
 #include <kernel/ring.hpp>
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <array>
 #include <string>
@@ -556,6 +558,49 @@ TEST_CASE("a stream is given no more buffers unasked than it may hold") {
         [](buffer_options& o) { o.size = 4096; });
 }
 
+TEST_CASE("an error is told once, then what is so: the end after a reset") {
+    const auto each_way = [](auto read) {
+        each_path([&](core&) -> task<> {
+            auto both = co_await net::half_connected();
+            CHECK(both.client.send("x"));
+            CHECK(co_await both.server.chunks().next());
+            both.client.reset();
+            CHECK((co_await read(both.server)) == std::errc::connection_reset);
+            CHECK((co_await read(both.server)) == errc::end_of_stream);
+            CHECK((co_await read(both.server)) == errc::end_of_stream);
+        });
+    };
+    each_way([](tcp_stream& from) -> task<std::error_code> {
+        co_return (co_await from.chunks().next()).error();
+    });
+    each_way([](tcp_stream& from) -> task<std::error_code> {
+        std::array<std::byte, 8> room{};
+        co_return (co_await from.recv(room)).error();
+    });
+    each_way([](tcp_stream& from) -> task<std::error_code> {
+        splice_pipe through;
+        co_return (co_await from.splice_to(through)).error();
+    });
+}
+
+TEST_CASE("a stream that cannot be received from is its own affair") {
+    each_path([](core& c) -> task<> {
+        constexpr int kind = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+        tcp_stream lonely{owned_descriptor(::socket(AF_UNIX, kind, 0))};
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("first"));
+        CHECK(co_await both.server.chunks().next());
+        const bool provides = c.buffers().provides();
+        for (int i = 0; i < 2; ++i) {
+            const auto refused = co_await lonely.chunks().next();
+            CHECK(refused.error() == std::errc::invalid_argument);
+        }
+        CHECK(c.buffers().provides() == provides);
+        CHECK(both.client.send("second"));
+        CHECK((co_await both.server.chunks().next()).value().text() == "second");
+    });
+}
+
 TEST_CASE("giving up a stream that the ring receives for is caught") {
     core_options options;
     options.backend = backend::uring;
@@ -636,5 +681,22 @@ TEST_CASE("a ring that takes no buffers is read by hand") {
         CHECK(got->text() == "by hand");
         CHECK_FALSE(c.buffers().provides());
     });
+}
+
+TEST_CASE("a ring without a multishot receive is read by hand") {
+    const auto body = [](core& c) -> task<> {
+        auto both = co_await net::half_connected();
+        CHECK(both.client.send("by hand"));
+        kernel::fault::hook = [](const char* call) noexcept {
+            const std::string_view asked = call;
+            return asked == "receive_limit" || asked == "multishot_receive" ? EINVAL : 0;
+        };
+        const auto got = co_await both.server.chunks().next();
+        kernel::fault::hook = nullptr;
+        REQUIRE(got);
+        CHECK(got->text() == "by hand");
+        CHECK_FALSE(c.buffers().provides());
+    };
+    flavours::each_task(body);
 }
 #endif

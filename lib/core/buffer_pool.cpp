@@ -131,6 +131,8 @@ std::string buffer_pool::describe() const {
 }
 
 void buffer_pool::provide_window() noexcept {
+    const bool limits = home_.ring()->takes_receive_limit();
+    if (!limits && !home_.ring()->takes_multishot_receive()) return;
     ring_bytes_ = whole_pages(options_.window * sizeof(io_uring_buf));
     auto* entries = static_cast<io_uring_buf_ring*>(sys::map_memory(ring_bytes_));
     window_refusal_ = ENOMEM;
@@ -148,7 +150,7 @@ void buffer_pool::provide_window() noexcept {
     window_at_once_ = at_once ? window_ : 0;
     low_ = at_once ? window_ / 4 : window_ + 1;
     providing_ = true;
-    if (home_.ring()->takes_receive_limit())
+    if (limits)
         receive_limit_ = static_cast<std::uint32_t>(
             std::min<std::uint64_t>(std::uint64_t{options_.hold} * options_.size, INT_MAX));
     refill();
@@ -217,10 +219,10 @@ int buffer_pool::fixed_index_of(const std::byte* data, std::size_t size) noexcep
 /// again, while the ring goes round all of its window.
 int buffer_pool::try_register(std::size_t bytes) noexcept {
     const auto large = std::min<std::size_t>(options_.large_limit, bytes / 2 / options_.large_size);
-    const std::array<iovec, 2> memory{
-        iovec{.iov_base = memory_ + std::size_t{window_} * options_.size,
     const auto small = std::min<std::size_t>(
         options_.limit - window_, (bytes - large * options_.large_size) / options_.size);
+    const std::array<iovec, 2> memory{
+        iovec{.iov_base = memory_ + std::size_t{window_} * options_.size,
               .iov_len = small * options_.size},
         iovec{.iov_base = large_memory_, .iov_len = large * options_.large_size}};
     const int error = home_.ring()->register_buffers(memory.data(), large > 0 ? 2 : 1);
@@ -231,8 +233,6 @@ int buffer_pool::try_register(std::size_t bytes) noexcept {
     registered_.bytes = memory[0].iov_len + memory[1].iov_len;
     return 0;
 }
-
-void buffer_pool::stop_providing() noexcept { providing_ = false; }
 
 void buffer_pool::refill() noexcept {
     if (form_ != window_form::whole) return refill_otherwise();
@@ -319,7 +319,6 @@ buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
     return {.data = memory, .size = room_of(id), .id = id};
 }
 
-void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
 /// Of a slice that this pool may never have given out nothing is known but where it must be.
 bool buffer_pool::is_ours_otherwise(const std::byte* data, std::uint32_t id) const noexcept {
     const std::size_t small = std::size_t{options_.limit} * options_.size;
@@ -330,6 +329,7 @@ bool buffer_pool::is_ours_otherwise(const std::byte* data, std::uint32_t id) con
                   options_.large_size);
 }
 
+void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {
     if (slices_.holds(id)) {
         const std::uint32_t buffer = slices_.buffer_of(id);
         if (slices_.give_back(id)) {

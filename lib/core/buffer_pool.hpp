@@ -71,8 +71,6 @@ public:
     [[nodiscard]] std::string describe() const;
     /// What is registered, or may be, or why nothing is; never empty.
     [[nodiscard]] std::string describe_registration() const;
-    /// The ring cannot receive into the window: by hand from now on.
-    void stop_providing() noexcept;
     [[nodiscard]] const buffer_options& options() const noexcept { return options_; }
 
     /// A buffer by hand; `data` is null when there is none. A large one where there is one left.
@@ -104,6 +102,8 @@ public:
                 .next = ring_->bufs[(place + 1U) & (window_ - 1)].bid};
     }
     /// The kernel has filled so much more of this one, and `goes_on` with it: that as a slice. Its
+    /// `data` is null when there are too many slices, and the bytes are lost.
+    [[nodiscard]] room slice_taken(std::uint32_t buffer, std::uint32_t size, bool goes_on) noexcept;
     /// A lease is about to end here: its bytes must lie in this pool's buffer.
     void must_be_ours(const std::byte* data, std::uint32_t id) const noexcept {
         const std::size_t size = options_.size;
@@ -112,8 +112,6 @@ public:
         RINGLET_CHECK(ours, "a chunk was given back on another core than its own: copy its bytes, "
                             "or move the stream");
     }
-    /// `data` is null when there are too many slices, and the bytes are lost.
-    [[nodiscard]] room slice_taken(std::uint32_t buffer, std::uint32_t size, bool goes_on) noexcept;
     void give_back(std::uint32_t id) noexcept {
         --leased_;
 #ifdef RINGLET_POISONS
@@ -221,6 +219,8 @@ private:
     [[nodiscard]] room take_otherwise(bool large) noexcept;
     void refill() noexcept;
     void feed() noexcept;
+    [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
+    void give_back_otherwise(std::uint32_t id) noexcept;
     /// Its end is within too: all of a chunk may have been dropped.
     [[nodiscard]] static bool within(const std::byte* data, const std::byte* begin,
                                      std::size_t size) noexcept {
@@ -228,8 +228,6 @@ private:
                size;
     }
     [[nodiscard]] bool is_ours_otherwise(const std::byte* data, std::uint32_t id) const noexcept;
-    [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
-    void give_back_otherwise(std::uint32_t id) noexcept;
     [[nodiscard]] std::uint32_t room_of(std::uint32_t id) const noexcept {
         return id < options_.limit ? options_.size : options_.large_size;
     }

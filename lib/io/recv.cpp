@@ -40,7 +40,7 @@ int recv_op::attempt_beside_chunks(core& c) noexcept {
     multishot_recv& m = descriptor_->many;
     if (!many::has_answer(m)) c.look();
     if (m.first != multishot_recv::none) return many::copy_first(c, m, room_, size_);
-    if (m.end != multishot_recv::open) return m.end;
+    if (m.end != multishot_recv::open) return many::take_end(m);
     return m.armed ? -EAGAIN : attempt();
 }
 

@@ -104,7 +104,7 @@ int recv_chunk_op::attempt_beside_multishot(core& c) noexcept {
         deliver(oldest.data, oldest.buffer);
         return static_cast<int>(oldest.size);
     }
-    if (m.end != multishot_recv::open) return m.end;
+    if (m.end != multishot_recv::open) return many::take_end(m);
     return m.armed ? -EAGAIN : attempt();
 }
 

@@ -133,17 +133,14 @@ void go_on(core& c, descriptor& d, completion& waiter, bool no_buffer) noexcept 
         c.descriptors().recycle(d);
         return;
     }
-    if (result == -EINVAL) {
-        c.buffers().stop_providing();  // Linux before 6.0: buffers, but no multishot receive
-    } else if (result == 0 ||
-               (result < 0 && result != -ECANCELED && result != -ENOBUFS && result != -EINTR)) {
-        m.end = result;
-    }
+    const bool is_end = result == 0 || (result < 0 && result != -ECANCELED &&
+                                        result != -ENOBUFS && result != -EINTR);
+    if (is_end && m.end == multishot_recv::open) m.end = result;
     completion* const waiter = waiter_of(d);
     if (waiter == nullptr) return;
     // Bytes that are still queued come before the end: who cannot take them in his form is told so.
     if (m.end != multishot_recv::open && m.first == none) {
-        answer_waiter(c, *waiter, m.end);
+        answer_waiter(c, *waiter, take_end(m));
     } else {
         go_on(c, d, *waiter, result == -ENOBUFS);
     }

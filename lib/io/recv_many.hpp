@@ -7,6 +7,7 @@
 
 #include <core/buffer_pool.hpp>
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 
@@ -20,6 +21,13 @@ namespace ringlet::many {
 }
 [[nodiscard]] inline bool has_answer(const multishot_recv& m) noexcept {
     return m.first != multishot_recv::none || m.end != multishot_recv::open;
+}
+/// What the last answer was; there must be one. An error is told once, as by recv(2), and the next
+/// receive asks the kernel again. The end of the stream is for good, and of one that lost bytes.
+[[nodiscard]] inline int take_end(multishot_recv& m) noexcept {
+    const int end = m.end;
+    if (end != 0 && end != -ENOBUFS) m.end = multishot_recv::open;
+    return end;
 }
 /// True when this stream's chunks come by multishot now.
 [[nodiscard]] inline bool wanted(core& c, const descriptor& d) noexcept {

@@ -80,7 +80,7 @@ int splice_to_op::attempt() noexcept {
     if (!many::at_rest(d.many)) [[unlikely]] {
         if (!many::has_answer(d.many)) c.look();  // a stop asks what there is
         if (d.many.first != multishot_recv::none) return -EBUSY;
-        if (d.many.end != multishot_recv::open) return d.many.end;
+        if (d.many.end != multishot_recv::open) return many::take_end(d.many);
         if (d.many.armed) return -EAGAIN;
     }
     if (!d.readable) return -EAGAIN;

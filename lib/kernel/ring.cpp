@@ -314,17 +314,21 @@ int ring::register_buffers(const iovec* memory, unsigned count) noexcept {
     return io_uring_register_buffers(&ring_, memory, count);
 }
 bool ring::takes_receive_limit() noexcept {
-    if (takes_limit_ >= 0) return takes_limit_ > 0;
-    takes_limit_ = 0;
-    if (fault::injected("receive_limit") != 0) return false;
-    // Of no file: a kernel that does not know the limit refuses the entry before it looks for one.
-    takes_limit_ = call([](io_uring_sqe& sqe) {
-                       io_uring_prep_recv_multishot(&sqe, -1, nullptr, 0, 0);
-                       sqe.flags |= IOSQE_BUFFER_SELECT;
-                       sqe.buf_group = buffer_group;
-                       set_receive_limit(sqe, 1);
-                   }) == -EBADF;
+    if (takes_limit_ < 0)
+        takes_limit_ = fault::injected("receive_limit") == 0 && knows_receive(1) ? 1 : 0;
     return takes_limit_ > 0;
+}
+bool ring::takes_multishot_receive() noexcept {
+    return fault::injected("multishot_receive") == 0 && knows_receive(0);
+}
+/// Of no file: a kernel that does not know such a receive refuses the entry before it looks for it.
+bool ring::knows_receive(std::uint32_t limit) noexcept {
+    return call([=](io_uring_sqe& sqe) {
+               io_uring_prep_recv_multishot(&sqe, -1, nullptr, 0, 0);
+               sqe.flags |= IOSQE_BUFFER_SELECT;
+               sqe.buf_group = buffer_group;
+               set_receive_limit(sqe, limit);
+           }) == -EBADF;
 }
 void ring::set_bundle(io_uring_sqe& sqe) noexcept {
     sqe.ioprio = static_cast<std::uint16_t>(sqe.ioprio | abi::receive_bundle);

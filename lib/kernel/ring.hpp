@@ -137,6 +137,8 @@ public:
     /// True when a multishot receive takes a limit (Linux 6.17): it ends by itself after so many
     /// bytes. Asks the kernel, once.
     [[nodiscard]] bool takes_receive_limit() noexcept;
+    /// True when there is a multishot receive at all (Linux 6.0; buffers there are from 5.19 on).
+    [[nodiscard]] bool takes_multishot_receive() noexcept;
     static void set_receive_limit(io_uring_sqe& sqe, std::uint32_t bytes) noexcept {
         sqe.file_index = bytes;  // optlen, which liburing 2.3 does not name, stands there
     }
@@ -189,6 +191,7 @@ private:
     void make_room() noexcept;
     void set_up_extras(const setup& options) noexcept;
     [[nodiscard]] int prove() noexcept;
+    [[nodiscard]] bool knows_receive(std::uint32_t limit) noexcept;
     [[nodiscard]] int await_call() noexcept;
     [[nodiscard]] int refused(int error) const noexcept;
     [[nodiscard]] bool find_call(int& answer) noexcept;

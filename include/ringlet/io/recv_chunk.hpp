@@ -13,7 +13,8 @@ namespace ringlet {
 
 /// Receives what there is, at least one byte, into a buffer of the core's pool: result<chunk>. No
 /// buffer is held while it waits. errc::end_of_stream when the peer has sent everything; ENOMEM when
-/// the pool's memory cannot be had.
+/// the pool's memory cannot be had. An error of the stream is told once, as by recv(2): after
+/// connection_reset comes errc::end_of_stream.
 ///
 /// On io_uring a stream of small messages has one multishot receive that stays armed (Linux 6.0),
 /// and one of large messages is told of data and takes it by recv(2); see receive_path.
