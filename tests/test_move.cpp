@@ -7,7 +7,10 @@
 #include "aborts.hpp"
 #include "net_helpers.hpp"
 
+#include <array>
 #include <atomic>
+#include <filesystem>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -284,4 +287,88 @@ TEST_CASE("a stream that another task reads is not moved: that is said") {
         });
         CHECK(says(said, "a stream was moved while an operation on it was in flight"));
     }, 1);
+}
+
+namespace {
+
+long open_files() {
+    const auto all = std::filesystem::directory_iterator("/proc/self/fd");
+    return std::distance(begin(all), end(all));
+}
+
+enum class trouble { cancelled, stopped };
+
+/// Moves a connection with bytes that nobody has taken and, so many turns after that began, cancels
+/// the mover or stops the program: the stream is then on the one core or on the other, whole.
+void move_in_trouble(run_options& options, trouble what, int turns) {
+    std::atomic<unsigned> ended{0};
+    std::atomic<int> received{-1};
+    std::atomic<bool> by_table{false};
+    std::atomic<bool> moved{false};
+    std::array<std::size_t, cores> records{};
+    const int code = run(options, [&]() -> task<void> {
+        const std::size_t before = here().descriptors().open();
+        const auto finish = [&](tcp_stream s) -> task<> {
+            int sum = 0;
+            while (auto got = co_await s.chunks().next()) sum += static_cast<int>(got->size());
+            received = sum;
+        };
+        const auto body = [&]() -> task<> {
+            if (core_index() == 0) {
+                auto both = co_await net::half_connected();
+                CHECK(both.client.send("first"));
+                CHECK((co_await both.server.chunks().next()).value().text() == "first");
+                CHECK(both.client.send("later"));
+                for (int i = 0; i < 3; ++i) co_await yield();
+                const auto take_over = [&](tcp_stream s) noexcept {
+                    by_table = s.native_handle() < 0;
+                    start_session(finish(std::move(s)));
+                };
+                const auto mover = [&]() -> task<std::error_code> {
+                    auto work = move_stream(1, both.server, take_over);
+                    co_return (co_await std::move(work)).error();
+                };
+                std::error_code outcome;
+                if (what == trouble::cancelled) {
+                    outcome = co_await net::cancelled_after(turns, mover);
+                } else {
+                    const auto stop_later = [&]() -> task<> {
+                        for (int i = 0; i < turns; ++i) co_await yield();
+                        stop();
+                    };
+                    const auto keep = [&]() -> task<> { outcome = co_await mover(); };
+                    co_await all_of(keep(), stop_later());
+                }
+                CHECK(both.client.send("last"));
+                both.client.close();
+                CHECK(static_cast<bool>(outcome) == static_cast<bool>(both.server));
+                moved = !outcome;
+                if (both.server) co_await finish(std::move(both.server));
+            }
+            while (received.load() < 0) co_await yield();
+        };
+        co_await in_sessions(ended, body);
+        records[core_index()] = here().descriptors().open() - before;
+    });
+    CHECK(code == 0);
+    CHECK(received == 9);
+    CHECK(moved);  // what has begun is done, and in the same way as ever
+    CHECK(by_table == (options.core.direct_descriptors > 0));
+    CHECK(records[0] == 0);
+    CHECK(records[1] == 0);
+}
+
+}  // namespace
+
+TEST_CASE("a move whose task is cancelled, or a stop in its midst, loses and leaks nothing") {
+    each_kind([](run_options& options) {
+        const long before = open_files();
+        for (const trouble what : {trouble::cancelled, trouble::stopped}) {
+            for (int turns = what == trouble::cancelled ? -1 : 0; turns < 5; ++turns) {
+                INFO((what == trouble::stopped ? "stop" : "cancel"), " after ", turns, " turns");
+                move_in_trouble(options, what, turns);
+            }
+        }
+        CHECK(open_files() == before);
+    });
 }
