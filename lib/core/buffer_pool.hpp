@@ -11,6 +11,7 @@
 
 #include <core/buffer_slices.hpp>
 #include <core/poison.hpp>
+#include <kernel/fault.hpp>
 #include <kernel/receive_self_test.hpp>
 #include <kernel/ring.hpp>
 
@@ -75,6 +76,7 @@ public:
 
     /// A buffer by hand; `data` is null when there is none. A large one where there is one left.
     [[nodiscard]] room take(bool large) noexcept {
+        if (kernel::fault::injected("take_buffer") != 0) return {};
         if (large || free_count_ == 0) [[unlikely]] return take_otherwise(large);
         const std::uint32_t id = free_[--free_count_];
         ++leased_;

@@ -465,7 +465,10 @@ void core::reap_ring() noexcept {
                 answer(static_cast<completion&>(*target), res);
                 break;
             case kernel::tag::many:
-                if (const int error = kernel::fault::injected("cqe of several")) res = -error;
+                // One that says F_MORE, or has a buffer, is not made an error: the kernel gives none
+                // like that, and the request would go on.
+                if ((flags & (IORING_CQE_F_MORE | IORING_CQE_F_BUFFER)) == 0)
+                    if (const int error = kernel::fault::injected("cqe of several")) res = -error;
                 target->kind->answered(*this, *target, res, flags);
                 break;
             case kernel::tag::nobody: break;
