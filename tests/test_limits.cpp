@@ -5,13 +5,18 @@
 
 #include "net_helpers.hpp"
 
+#include <sched.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <iterator>
 #include <string>
+#include <thread>
 #include <vector>
 
 using namespace ringlet;
@@ -97,6 +102,83 @@ TEST_CASE("batching and spinning change when the loop sleeps, not what it does")
                            o.wait.spin = 20us;
                        });
     }
+}
+
+namespace {
+
+/// True while this thread of the process sleeps in the kernel.
+bool asleep(pid_t thread) {
+    std::ifstream stat("/proc/self/task/" + std::to_string(thread) + "/stat");
+    std::string line;
+    std::getline(stat, line);
+    const std::size_t name_end = line.rfind(") ");
+    return name_end != std::string::npos && line[name_end + 2] == 'S';
+}
+
+/// How often the kernel is asked for 8 x 8 messages of as many streams, each sent when the core has
+/// gone to sleep after the one before.
+task<std::uint64_t> enters_for_spread_messages(core& c) {
+    constexpr std::size_t streams = 8;
+    constexpr std::size_t rounds = 8;
+    std::vector<net::half_plain> all;
+    // The minimum wait is for the messages: the loop does not sleep until then.
+    const auto connect = [&]() -> task<> {
+        for (std::size_t i = 0; i < streams; ++i) all.push_back(co_await net::half_connected());
+    };
+    const auto stay_awake = [&]() -> task<> {
+        while (all.size() < streams) co_await yield();
+    };
+    co_await all_of(connect(), stay_awake());
+    const auto receive = [&](tcp_stream& from) -> task<> {
+        for (std::size_t have = 0; have < rounds;) {
+            const auto got = co_await from.chunks().next();
+            if (!got) break;
+            have += got->size();
+        }
+    };
+    const pid_t loop = ::gettid();
+    // A few more where the loop has seen one before it slept: they fill its last wait.
+    std::atomic<bool> done{false};
+    const auto send = [&all, &done, loop] {
+        const auto limit = std::chrono::steady_clock::now() + 30s;
+        for (std::size_t i = 0; !done && i < 2 * streams * rounds; ++i) {
+            while (!done && !asleep(loop) && std::chrono::steady_clock::now() < limit)
+                ::sched_yield();
+            static_cast<void>(all[i % streams].client.send("x"));
+        }
+    };
+    const std::uint64_t before = c.stats().enters;
+    std::thread sender;
+    co_await with_scope([&](scope& s) -> task<> {
+        for (auto& one : all) s.start(receive(one.server));
+        sender = std::thread(send);
+        co_return;
+    });
+    const std::uint64_t enters = c.stats().enters - before;
+    done = true;
+    sender.join();
+    co_return enters;
+}
+
+}  // namespace
+
+TEST_CASE("with a minimum wait messages that come one by one share an enter") {
+    std::vector<std::uint64_t> alone;
+    std::vector<std::uint64_t> together;
+    for (auto* const enters : {&alone, &together}) {
+        flavours::each(
+            [&](core& c) {
+                if (c.describe().find("min-wait") == std::string::npos) return;
+                enters->push_back(block_on(c, enters_for_spread_messages(c)));
+            },
+            [&](core_options& o) {
+                o.wait.wait_count = enters == &together ? 8 : 1;
+                o.wait.min_wait = 2s;
+                o.wait.adaptive = false;
+            });
+    }
+    REQUIRE(alone.size() == together.size());
+    for (std::size_t i = 0; i < alone.size(); ++i) CHECK(together[i] * 2 < alone[i]);
 }
 
 TEST_CASE("a minimum wait of less than a microsecond is one") {
