@@ -117,6 +117,15 @@ inline ringlet::task<half_plain> half_connected() {
     co_return both;
 }
 
+/// Raises the limit of open files to `count` if it is lower; false where that is forbidden.
+inline bool may_open(rlim_t count) {
+    rlimit limit{};
+    getrlimit(RLIMIT_NOFILE, &limit);
+    if (limit.rlim_cur >= count) return true;
+    limit.rlim_cur = count;
+    return limit.rlim_max >= count && setrlimit(RLIMIT_NOFILE, &limit) == 0;
+}
+
 /// Lowers the limit of open files to what is open now and `spare` more, until it goes.
 class few_descriptors {
 public:

@@ -74,24 +74,39 @@ TEST_CASE("megabytes come through unchanged, small pool or large") {
     each_path(work, tiny);
 }
 
-TEST_CASE("a pool of 4 buffers serves 200 busy connections, byte for byte") {
+TEST_CASE("a pool of 4 buffers serves 1000 busy connections, byte for byte") {
+    static constexpr unsigned rounds = 2;
+    if (!net::may_open(2100)) {
+        MESSAGE("skipped: too few files may be open");
+        return;
+    }
     each_path(
         [](core& c) -> task<> {
-            int good = 0;
-            constexpr int many = 200;
+            const buffer_options& pool = c.buffers().options();
+            // 1000 for each of the two ways to wait for a buffer.
+            const bool usual = pool.receive != receive_path::multishot && !pool.bundles &&
+                               !pool.incremental;
+            const unsigned many = usual ? 1000 : 200;
+            unsigned good = 0;
+            std::size_t buffers = 0;
             auto door = tcp_listener::bind("127.0.0.1:0").value();
-            auto one = [&](int i) -> task<> {
+            auto one = [&](unsigned i) -> task<> {
+                const std::size_t size = 1 + 61U * (i % 200);
+                buffers += rounds * (size / pool.size + 1);
                 auto peer = co_await tcp_stream::connect(door.local_name());
-                if (co_await talk(std::move(peer).value(), 1 + 61U * static_cast<unsigned>(i), 6,
-                                  static_cast<unsigned>(i)))
-                    ++good;
+                if (co_await talk(std::move(peer).value(), size, rounds, i)) ++good;
             };
+            const auto before = c.stats();
             co_await with_scope([&](scope& s) -> task<> {
-                for (int i = 0; i < many; ++i) s.start(one(i));
-                for (int i = 0; i < many; ++i) s.start(echo((co_await door.next()).value()));
+                for (unsigned i = 0; i < many; ++i) s.start(one(i));
+                for (unsigned i = 0; i < many; ++i) s.start(echo((co_await door.next()).value()));
             });
+            const auto after = c.stats();
             CHECK(good == many);
             CHECK(c.buffers().leased() == 0);
+            // Nobody turns the loop for nothing, or is told again and again that there is none.
+            CHECK(after.turns - before.turns < 2 * buffers);
+            CHECK(after.starvations - before.starvations < 2 * buffers);
         },
         tiny);
 }
@@ -284,6 +299,194 @@ TEST_CASE("a stream that fills large buffers again and again lets the others go 
     };
     each_path(body, [](buffer_options& o) { o.size = o.large_size = 16384; });
     CHECK(seen > 0);
+}
+
+TEST_CASE("the buffer that was given back last is the next one taken") {
+    each_path([](core& c) -> task<> {
+        buffer_pool& pool = c.buffers();
+        REQUIRE(pool.open() == 0);
+        for (const bool large : {false, true}) {
+            const auto one = pool.take(large);
+            const auto two = pool.take(large);
+            pool.give_back(one.id);
+            pool.give_back(two.id);
+            const auto first = pool.take(large);
+            const auto second = pool.take(large);
+            CHECK(first.data == two.data);
+            CHECK(second.data == one.data);
+            pool.give_back(first.id);
+            pool.give_back(second.id);
+        }
+        co_return;
+    });
+}
+
+TEST_CASE("who gives up the wait for a buffer leaves no place in the queue behind") {
+    enum class ending { cancel, limit, close };
+    manual_clock clock;
+    for (const ending how : {ending::cancel, ending::limit, ending::close}) {
+        INFO("ending ", static_cast<int>(how));
+        const auto body = [&](core& c) -> task<> {
+            // Slices share a buffer.
+            if (c.buffers().form() == buffer_pool::window_form::slices) co_return;
+            auto door = tcp_listener::bind("127.0.0.1:0").value();
+            std::vector<net::plain_client> clients;
+            std::vector<tcp_stream> streams;
+            const auto connect = [&]() -> task<> {
+                clients.emplace_back(door.local_name());
+                streams.push_back((co_await door.next()).value());
+            };
+            std::vector<chunk> held;
+            for (std::size_t i = 0; i < 6; ++i) {
+                co_await connect();
+                CHECK(clients[i].send(std::to_string(i)));
+                if (i < 4) held.push_back((co_await streams[i].chunks().next()).value());
+            }
+            const auto starves = [&](std::size_t i) -> task<> {
+                descriptor& d = *streams[i].socket();
+                const auto waits = [&] { return d.seat(side::read) && d.starved().linked(); };
+                for (int n = 0; n < 100'000 && !waits(); ++n) co_await yield();
+            };
+            std::error_code end;
+            const auto give_up = [&]() -> task<> {
+                end = (co_await streams[4].chunks().next().within(1h)).error();
+            };
+            std::string order;
+            const auto take = [&](std::size_t i) -> task<> {
+                const auto got = co_await streams[i].chunks().next();
+                order += got ? got->text() : "?";
+            };
+            co_await with_scope([&](scope& s) -> task<> {
+                co_await with_scope([&](scope& first) -> task<> {
+                    first.start(give_up());
+                    co_await starves(4);
+                    s.start(take(5));
+                    co_await starves(5);
+                    if (how == ending::cancel) first.cancel();
+                    if (how == ending::limit) clock.advance(1h);
+                    if (how == ending::close) {
+                        auto closing = streams[4].close();
+                        co_await std::move(closing);
+                    }
+                });
+                CHECK(end == (how == ending::limit ? errc::timed_out : errc::cancelled));
+                // The next connection has its record.
+                if (how == ending::cancel) streams[4] = tcp_stream();
+                co_await connect();
+                CHECK(clients[6].send("6"));
+                s.start(take(6));
+                co_await starves(6);
+                held.pop_back();
+                for (int n = 0; n < 100'000 && order.size() < 2; ++n) co_await yield();
+                s.cancel();
+            });
+            CHECK(order == "56");
+            if (how == ending::limit) co_await take(4);
+            CHECK(order == (how == ending::limit ? "564" : "56"));
+        };
+        each_core_way(body, [&](core_options& o) {
+            tiny(o.buffers);
+            o.clock = &clock;
+        });
+    }
+}
+
+TEST_CASE("a stream's path follows the sizes that it receives, and does not flap") {
+    each_path([](core& c) -> task<> {
+        const receive_path path = c.buffers().options().receive;
+        const bool ring = c.ring() != nullptr;
+        const bool multishot = ring && path != receive_path::readiness;
+        const bool adapts = !ring || path != receive_path::multishot;
+        auto both = co_await net::half_connected();
+        const descriptor& d = *both.server.socket();
+        int changes = 0;
+        const auto pass = [&](int times, std::string_view sizes) -> task<> {
+            for (std::size_t i = 0; i < static_cast<std::size_t>(times) * sizes.size(); ++i) {
+                const bool before = d.bulk;
+                const std::string text(sizes[i % sizes.size()] == 'L' ? 16384 : 64, 'x');
+                CHECK(both.client.send(text));
+                const auto got = co_await receive_chunks(both.server, text.size());
+                CHECK(got.size() == text.size());
+                changes += d.bulk != before;
+            }
+        };
+        co_await pass(20, "s");
+        CHECK(changes == 0);
+        CHECK(d.many.armed == multishot);
+        co_await pass(8, "L");
+        CHECK(d.bulk == adapts);
+        CHECK(changes == (adapts ? 1 : 0));
+        CHECK(d.many.armed == (multishot && !adapts));
+        co_await pass(20, "s");
+        CHECK_FALSE(d.bulk);
+        CHECK(changes == (adapts ? 2 : 0));
+        CHECK(d.many.armed == multishot);
+        changes = 0;
+        co_await pass(20, "Lss");
+        CHECK(changes == 0);
+        co_await pass(30, "Ls");
+        CHECK(d.bulk == adapts);
+        CHECK(changes == (adapts ? 1 : 0));
+        CHECK(d.many.used == multishot);
+    });
+}
+
+TEST_CASE("what is received ahead of one stream does not keep another one waiting") {
+    each_path(
+        [](core&) -> task<> {
+            auto busy = co_await flavours::connected();
+            auto quiet = co_await flavours::connected();
+            std::size_t taken = 0;
+            std::size_t taken_before = 0;
+            const auto greedy = [&]() -> task<> {
+                while (co_await busy.server.chunks().next()) ++taken;
+            };
+            const auto patient = [&]() -> task<> {
+                CHECK(co_await quiet.server.chunks().next());
+                taken_before = taken;
+            };
+            const auto flood = net::pattern(64 * 4096);
+            co_await with_scope([&](scope& s) -> task<> {
+                CHECK(co_await busy.client.send_all(flood));
+                s.start(greedy());
+                s.start(patient());
+                CHECK(co_await quiet.client.send_all("me too"));
+                auto closing = busy.client.close();
+                co_await std::move(closing);
+            });
+            CHECK(taken >= 64);
+            CHECK(taken_before <= taken / 2);
+        },
+        [](buffer_options& o) {
+            o.size = 4096;
+            o.hold = 64;
+        });
+}
+
+TEST_CASE("64 connections echo with one enter per turn") {
+    each_path([](core& c) -> task<> {
+        // What is received from a direct descriptor by hand is a call of the ring's own.
+        if (c.direct() && c.buffers().options().receive == receive_path::readiness) co_return;
+        REQUIRE(c.buffers().open() == 0);  // asks the kernel what it can do
+        constexpr unsigned many = 64;
+        int good = 0;
+        std::vector<flavours::pair> all;
+        for (unsigned i = 0; i < many; ++i) all.push_back(co_await flavours::connected());
+        const auto ask = [&](unsigned i) -> task<> {
+            if (co_await talk(std::move(all[i].client), 64, 20, i)) ++good;
+        };
+        const auto before = c.stats();
+        co_await with_scope([&](scope& s) -> task<> {
+            for (unsigned i = 0; i < many; ++i) {
+                s.start(echo(std::move(all[i].server)));
+                s.start(ask(i));
+            }
+            co_return;
+        });
+        const auto after = c.stats();
+        CHECK(good == many);
+        CHECK(after.enters - before.enters <= after.turns - before.turns);
+    });
 }
 
 TEST_CASE("a stream that is closed between two waits takes nothing with it") {
@@ -637,6 +840,47 @@ TEST_CASE("without memory for the pool a wait for a chunk says so") {
         kernel::fault::hook = nullptr;
         CHECK(refused.error() == std::errc::not_enough_memory);
         CHECK((co_await both.server.chunks().next()).value().text() == "later");
+    });
+}
+
+TEST_CASE("no buffer for every fifth receive: byte for byte, on the ring and by hand") {
+    const auto body = [](core& c) -> task<> {
+        static thread_local unsigned asked;
+        static thread_local unsigned refused;
+        asked = refused = 0;
+        int good = 0;
+        constexpr unsigned many = 20;
+        auto door = tcp_listener::bind("127.0.0.1:0").value();
+        const auto one = [&](unsigned i) -> task<> {
+            auto peer = co_await tcp_stream::connect(door.local_name());
+            if (co_await talk(std::move(peer).value(), 1 + 997U * i, 6, i)) ++good;
+        };
+        kernel::fault::hook = [](const char* call) noexcept {
+            const std::string_view name = call;
+            if (name != "receive_buffers" && name != "take_buffer") return 0;
+            if (++asked % 5 != 0) return 0;
+            ++refused;
+            return ENOBUFS;
+        };
+        const auto before = c.stats();
+        const auto work = [&]() -> task<> {
+            co_await with_scope([&](scope& s) -> task<> {
+                for (unsigned i = 0; i < many; ++i) s.start(one(i));
+                for (unsigned i = 0; i < many; ++i) s.start(echo((co_await door.next()).value()));
+            });
+        };
+        auto all = work();
+        CHECK(co_await with_deadline(30s, std::move(all)));
+        kernel::fault::hook = nullptr;
+        const auto after = c.stats();
+        CHECK(good == many);
+        CHECK(refused > many);
+        CHECK(after.starvations - before.starvations > many);
+    };
+    // The kernel gives a stream one buffer, then it is asked again.
+    each_path(body, [](buffer_options& o) {
+        o.size = 4096;
+        o.hold = 1;
     });
 }
 
