@@ -12,7 +12,7 @@
 #include <utility>
 
 /// One test body over every flavour of loop: io_uring with deferred task work, the same with direct
-/// descriptors, io_uring plain, and epoll. A flavour that this kernel refuses is skipped with a
+/// descriptors, io_uring with cooperative task work and plain, and epoll. A flavour that this kernel refuses is skipped with a
 /// message, never passed over silently.
 namespace flavours {
 
@@ -23,9 +23,10 @@ struct flavour {
     unsigned direct_descriptors;
 };
 
-inline constexpr std::array<flavour, 4> all{{
+inline constexpr std::array<flavour, 5> all{{
     {"io_uring deferred", ringlet::backend::uring, ringlet::ring_flavour::deferred, 0},
     {"io_uring direct", ringlet::backend::uring, ringlet::ring_flavour::deferred, 8192},
+    {"io_uring cooperative", ringlet::backend::uring, ringlet::ring_flavour::cooperative, 0},
     {"io_uring plain", ringlet::backend::uring, ringlet::ring_flavour::plain, 0},
     {"epoll", ringlet::backend::epoll, ringlet::ring_flavour::best, 0},
 }};
