@@ -12,8 +12,8 @@
 #include <utility>
 
 /// One test body over every flavour of loop: io_uring with deferred task work, the same with direct
-/// descriptors, io_uring with cooperative task work and plain, and epoll. A flavour that this kernel refuses is skipped with a
-/// message, never passed over silently.
+/// descriptors, io_uring with cooperative task work and plain, and epoll. A flavour that this
+/// kernel refuses is skipped with a message, never passed over silently.
 namespace flavours {
 
 struct flavour {

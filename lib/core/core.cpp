@@ -465,8 +465,8 @@ void core::reap_ring() noexcept {
                 answer(static_cast<completion&>(*target), res);
                 break;
             case kernel::tag::many:
-                // One that says F_MORE, or has a buffer, is not made an error: the kernel gives none
-                // like that, and the request would go on.
+                // One that says F_MORE, or has a buffer, is not made an error: the kernel gives
+                // none like that, and the request would go on.
                 if ((flags & (IORING_CQE_F_MORE | IORING_CQE_F_BUFFER)) == 0)
                     if (const int error = kernel::fault::injected("cqe of several")) res = -error;
                 target->kind->answered(*this, *target, res, flags);
