@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
-/// Sends back what it receives. The whole server is session() and serve(); the rest is the command
-/// line.
+/// Sends back what it receives. The whole server is session(), and serve_each() of
+/// common/server.cpp; the rest is the command line.
 
 #include "common/options.hpp"
 #include "common/server.hpp"
@@ -35,17 +35,12 @@ ringlet::task<> session(ringlet::tcp_stream peer, ringlet::nanoseconds idle,
 }
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
-    ringlet::semaphore room(samples::share_of(set.max_connections));
-    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
-        // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts
-        // ahead of next(), no more than listen_options::ready_limit.)
-        while (auto permit = co_await room.acquire()) {
-            auto peer = co_await door.next();
-            if (!peer) break;
-            if (set.zero_copy > 0) peer->set_zero_copy(set.zero_copy);
-            sessions.start(session(std::move(*peer), set.idle, std::move(*permit)));
-        }
-    });
+    const samples::session_task start = [&](ringlet::tcp_stream peer,
+                                            ringlet::semaphore::permit permit) {
+        if (set.zero_copy > 0) peer.set_zero_copy(set.zero_copy);
+        return session(std::move(peer), set.idle, std::move(permit));
+    };
+    co_await samples::serve_each(std::move(door), set.max_connections, start);
 }
 
 settings read_command_line(int argc, char** argv) {

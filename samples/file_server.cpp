@@ -21,6 +21,7 @@
 #include <chrono>
 #include <cstring>
 #include <filesystem>
+#include <new>
 #include <optional>
 #include <span>
 #include <string>
@@ -329,15 +330,19 @@ ringlet::task<> linger(ringlet::tcp_stream& peer) {
 /// One connection, from request to request.
 ringlet::task<> session(ringlet::tcp_stream peer, site& from,
                         ringlet::semaphore::permit /*given back with the frame*/) {
-    received in;
-    for (;;) {
-        const head_or_refusal head = co_await receive_head(peer, in, from.set);
-        if (head.status != 0)
-            static_cast<void>(co_await refuse(peer, head.status, false, true, from.set.idle));
-        if (head.status == 0 && head.size == 0) co_return;
-        if (head.status != 0 || !co_await answer(peer, in, head.size, from)) break;
+    try {
+        received in;
+        for (;;) {
+            const head_or_refusal head = co_await receive_head(peer, in, from.set);
+            if (head.status != 0)
+                static_cast<void>(co_await refuse(peer, head.status, false, true, from.set.idle));
+            if (head.status == 0 && head.size == 0) co_return;
+            if (head.status != 0 || !co_await answer(peer, in, head.size, from)) break;
+        }
+        co_await linger(peer);
+    } catch (const std::bad_alloc&) {
+        samples::tell_no_memory();  // this session ends, and no other
     }
-    co_await linger(peer);
 }
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
@@ -346,16 +351,11 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     auto root = co_await ringlet::file::open(set.root, folder);
     if (!root) throw std::system_error(root.error(), "--root " + set.root);
     site here{set, std::move(*root), {}, {}};
-    ringlet::semaphore room(samples::share_of(set.max_connections));
-    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
-        // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts
-        // ahead of next(), no more than listen_options::ready_limit.)
-        while (auto permit = co_await room.acquire()) {
-            auto peer = co_await door.next();
-            if (!peer) break;
-            sessions.start(session(std::move(*peer), here, std::move(*permit)));
-        }
-    });
+    const samples::session_task start = [&](ringlet::tcp_stream peer,
+                                            ringlet::semaphore::permit permit) {
+        return session(std::move(peer), here, std::move(permit));
+    };
+    co_await samples::serve_each(std::move(door), set.max_connections, start);
 }
 
 settings read_command_line(int argc, char** argv) {

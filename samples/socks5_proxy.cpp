@@ -16,6 +16,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -86,33 +87,34 @@ ringlet::task<ringlet::result<ringlet::tcp_stream>> connect(socks5::target wante
 ringlet::task<> session(ringlet::tcp_stream client, const settings& set,
                         samples::client_share& look_ups,
                         ringlet::semaphore::permit /*given back with the frame*/) {
-    auto request = socks5::take_request(client, set.login);
-    auto wanted = co_await ringlet::with_deadline(set.handshake, std::move(request));
-    if (!wanted) co_return;
-    const ringlet::address from = client.peer_name().value_or(ringlet::address());
-    auto connecting = connect(std::move(*wanted), from, look_ups);
-    auto server = co_await ringlet::with_deadline(set.connect, std::move(connecting));
-    if (!server) {
-        auto refusal = socks5::refuse(client, socks5::reply_for(server.error()));
-        static_cast<void>(co_await ringlet::with_deadline(set.handshake, std::move(refusal)));
-        co_return;
+    try {
+        auto request = socks5::take_request(client, set.login);
+        auto wanted = co_await ringlet::with_deadline(set.handshake, std::move(request));
+        if (!wanted) co_return;
+        const ringlet::address from = client.peer_name().value_or(ringlet::address());
+        auto connecting = connect(std::move(*wanted), from, look_ups);
+        auto server = co_await ringlet::with_deadline(set.connect, std::move(connecting));
+        if (!server) {
+            auto refusal = socks5::refuse(client, socks5::reply_for(server.error()));
+            static_cast<void>(co_await ringlet::with_deadline(set.handshake, std::move(refusal)));
+            co_return;
+        }
+        const auto bound = server->local_name().value_or(ringlet::address());
+        const std::string granted = socks5::answer(socks5::reply::granted, bound);
+        if (!co_await client.send_all(granted).within(set.handshake)) co_return;
+        static_cast<void>(co_await ringlet::relay(client, *server, set.relay));
+    } catch (const std::bad_alloc&) {
+        samples::tell_no_memory();  // this session ends, and no other
     }
-    const auto bound = server->local_name().value_or(ringlet::address());
-    const std::string granted = socks5::answer(socks5::reply::granted, bound);
-    if (!co_await client.send_all(granted).within(set.handshake)) co_return;
-    static_cast<void>(co_await ringlet::relay(client, *server, set.relay));
 }
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
-    ringlet::semaphore room(samples::share_of(set.max_connections));
     samples::client_share look_ups(std::max(1U, look_ups_of_a_client / set.run.cores));
-    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
-        while (auto permit = co_await room.acquire()) {
-            auto client = co_await door.next();
-            if (!client) break;
-            sessions.start(session(std::move(*client), set, look_ups, std::move(*permit)));
-        }
-    });
+    const samples::session_task start = [&](ringlet::tcp_stream client,
+                                            ringlet::semaphore::permit permit) {
+        return session(std::move(client), set, look_ups, std::move(permit));
+    };
+    co_await samples::serve_each(std::move(door), set.max_connections, start);
 }
 
 settings read_command_line(int argc, char** argv) {

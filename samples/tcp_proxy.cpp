@@ -16,6 +16,7 @@
 
 #include <chrono>
 #include <memory>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -36,7 +37,9 @@ struct settings {
 
 /// What one core has of the proxy.
 struct proxy {
-    explicit proxy(const settings& s) : set(s), upstreams(s.servers, s.upstreams) {}
+    explicit proxy(const settings& s) : set(s), upstreams(s.servers, s.upstreams) { here = this; }
+    proxy(const proxy&) = delete;
+    ~proxy() { here = nullptr; }
 
     const settings& set;
     samples::upstreams upstreams;
@@ -55,27 +58,18 @@ ringlet::task<bool> introduce(ringlet::tcp_stream& server, ringlet::tcp_stream& 
 
 ringlet::task<> session(ringlet::tcp_stream client, proxy& p,
                         ringlet::semaphore::permit /*given back with the frame*/) {
-    auto connected = co_await p.upstreams.connect();
-    if (!connected) co_return;
-    auto& [server, at] = *connected;
-    if (p.set.proxy_protocol != 0)
-        if (!co_await introduce(server, client, p.set)) co_return;
-    ringlet::relay_options options = p.set.relay;
-    options.totals = &at.server().moved;
-    static_cast<void>(co_await ringlet::relay(client, server, options));
-}
-
-ringlet::task<> accept_clients(ringlet::tcp_listener door, proxy& p) {
-    ringlet::semaphore room(samples::share_of(p.set.max_connections));
-    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
-        // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts
-        // ahead of next(), no more than listen_options::ready_limit.)
-        while (auto permit = co_await room.acquire()) {
-            auto client = co_await door.next();
-            if (!client) break;
-            sessions.start(session(std::move(*client), p, std::move(*permit)));
-        }
-    });
+    try {
+        auto connected = co_await p.upstreams.connect();
+        if (!connected) co_return;
+        auto& [server, at] = *connected;
+        if (p.set.proxy_protocol != 0)
+            if (!co_await introduce(server, client, p.set)) co_return;
+        ringlet::relay_options options = p.set.relay;
+        options.totals = &at.server().moved;
+        static_cast<void>(co_await ringlet::relay(client, server, options));
+    } catch (const std::bad_alloc&) {
+        samples::tell_no_memory();  // this session ends, and no other
+    }
 }
 
 // ---- SIGUSR1 --------------------------------------------------------------------------------------
@@ -124,9 +118,11 @@ private:
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     proxy p(set);
-    proxy::here = &p;
-    co_await accept_clients(std::move(door), p);
-    proxy::here = nullptr;
+    const samples::session_task start = [&](ringlet::tcp_stream client,
+                                            ringlet::semaphore::permit permit) {
+        return session(std::move(client), p, std::move(permit));
+    };
+    co_await samples::serve_each(std::move(door), set.max_connections, start);
 }
 
 // ---- the command line -----------------------------------------------------------------------------

@@ -5,6 +5,7 @@
 
 usage: test_samples.py [--only WORD] [--runs N] PROGRAM... | build/samples
 """
+import contextlib
 import ctypes
 import errno
 import json
@@ -749,6 +750,67 @@ def stop_loses_nothing(backend):
         answered += count
         slowest = max(slowest, took)
     return f"{SUITE.options.runs} runs, {answered} answers, none lost; exit after at most {slowest:.3f} s"
+
+
+def is_refused(s: server) -> bool:
+    with socket.socket() as c:
+        c.settimeout(10 * SCALE)
+        return c.connect_ex(("127.0.0.1", s.port)) == errno.ECONNREFUSED
+
+
+@case(BOTH)
+def stop_closes_the_door(backend):
+    """While a session makes a stop last: who comes is refused, and another server can start."""
+    for arguments in ((), ("--cores", "2"), ("--cores", "2", "--accept", "one"),
+                      ("--max-connections", "2")):
+        with server(backend, "--grace", "30", *arguments) as s, s.connect() as stuck, \
+                s.connect() as idle:
+            echo(idle, b"hello")
+            echo(stuck, b"hello")
+            flood(stuck, 64 << 20)
+            waiting = s.connect()  # of --max-connections it finds no room
+            waiting.sendall(b"before the stop")
+            s.signal()
+            expect(idle.recv(1) == b"", "an idle session at a stop")
+            wait_until(lambda: is_refused(s), 5, "who comes after a stop is refused")
+            with server(backend, port=s.port) as successor, successor.connect() as c:
+                echo(c, b"hello")
+                successor.stop()
+            expect(receive(waiting, 100) == b"before the stop", "who had connected is not served")
+            waiting.close()
+            reset(stuck)
+            expect(s.wait(5) == 0, "exit code")
+            s.expect_quiet()
+    return "1 and 2 cores, each and one, full"
+
+
+@case(BOTH)
+def out_of_memory(backend):
+    """Who finds no memory is dropped; the others go on."""
+    if SANITIZED:
+        return "skipped: a sanitizer ends the program where memory cannot be had"
+    with server(backend, "--idle", "0") as s, contextlib.ExitStack() as ends:
+        first = ends.enter_context(s.connect())
+        echo(first, b"first")
+        limits = resource.prlimit(s.pid, resource.RLIMIT_DATA)
+        resource.prlimit(s.pid, resource.RLIMIT_DATA, (4096, limits[1]))
+        count = 0
+        # On epoll the stream's record is the first to find none, and the acceptor tells.
+        words = "no memory: a connection was dropped" if backend == "uring" else "Cannot allocate"
+        while words not in s.stderr():
+            expect(count < 8000, lambda: f"memory lasts for 8000 sessions: {s.stderr()[:500]}")
+            count += 1
+            c = ends.enter_context(s.connect())
+            with contextlib.suppress(ConnectionError):
+                c.sendall(b"x")
+                c.recv(1)
+            echo(first, b"still here")
+        echo(first, b"still here")
+        resource.prlimit(s.pid, resource.RLIMIT_DATA, limits)
+        with s.connect() as late:
+            echo(late, b"again")
+        s.stop()
+    return f"the first of {count} was dropped"
 
 
 @case(BOTH)

@@ -22,6 +22,7 @@ using namespace std::chrono_literals;
 
 extern tcp_stream peer;
 extern tcp_stream stream;
+extern tcp_listener listener;
 extern std::array<std::byte, 4096> room;
 extern std::span<const std::byte> head;
 extern std::span<const std::byte> body;

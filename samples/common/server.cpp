@@ -11,9 +11,11 @@
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 namespace samples {
 
@@ -54,6 +56,13 @@ std::string remedy(const std::error_code& error, const ringlet::address& wanted)
     return "give --listen another address";
 }
 
+/// This core's part of a limit for all of them; 0 stands for none.
+std::size_t share_of(std::uint64_t limit) {
+    if (limit == 0) return SIZE_MAX;
+    const std::size_t cores = ringlet::core_count();
+    return limit / cores + (ringlet::core_index() < limit % cores ? 1 : 0);
+}
+
 }  // namespace
 
 int run_server(std::string_view program, const ringlet::run_options& options,
@@ -83,10 +92,47 @@ int run_server(std::string_view program, const ringlet::run_options& options,
     return unusable ? exit_bad_input : code;
 }
 
-std::size_t share_of(std::uint64_t limit) {
-    if (limit == 0) return SIZE_MAX;
-    const std::size_t cores = ringlet::core_count();
-    return limit / cores + (ringlet::core_index() < limit % cores ? 1 : 0);
+ringlet::task<> serve_each(ringlet::tcp_listener door, std::uint64_t max_connections,
+                           const session_task& session) {
+    ringlet::semaphore room(share_of(max_connections));
+    co_await ringlet::with_scope([&](ringlet::scope& sessions) -> ringlet::task<> {
+        const auto start = [&](ringlet::tcp_stream& peer, ringlet::semaphore::permit& permit) {
+            try {
+                sessions.start(session(std::move(peer), std::move(permit)));
+            } catch (const std::bad_alloc&) {
+                tell_no_memory();
+            }
+        };
+        // The permit first: who finds no room waits in the backlog. (But for one: io_uring accepts
+        // ahead of next(), no more than listen_options::ready_limit.)
+        while (auto permit = co_await room.acquire().or_stop()) {
+            auto peer = co_await door.next();
+            if (!peer) break;
+            start(*peer, *permit);
+        }
+        // A stop: who is in the backlog is taken out of it, since closing would reset him. Closed
+        // before sessions end, so that new clients go elsewhere and another server may start.
+        std::vector<ringlet::tcp_stream> waiting;
+        while (auto peer = co_await door.next()) {
+            try {
+                waiting.push_back(std::move(*peer));
+            } catch (const std::bad_alloc&) {
+                tell_no_memory();
+            }
+        }
+        door.close();
+        for (ringlet::tcp_stream& peer : waiting) {
+            auto permit = co_await room.acquire();
+            if (!permit) break;
+            start(peer, *permit);
+        }
+    });
+}
+
+void tell_no_memory() noexcept {
+    static thread_local seldom told;
+    if (told.is_due(ringlet::now()))
+        static_cast<void>(std::fputs("ringlet: no memory: a connection was dropped\n", stderr));
 }
 
 void check_share(const command_line& line, std::uint64_t limit, unsigned cores) {

@@ -3,8 +3,8 @@
 #pragma once
 
 /// What the servers among the samples share: listening on every core, the start line, what to say
-/// when the address cannot be had, the report on SIGUSR1, and a limit on connections shared out
-/// over the cores.
+/// when the address cannot be had, the report on SIGUSR1, accepting, and a limit on connections
+/// shared out over the cores.
 
 #include "options.hpp"
 #include "report.hpp"
@@ -31,8 +31,17 @@ using server_task = std::function<ringlet::task<>(ringlet::tcp_listener)>;
     std::uint64_t max_connections, const server_task& serve,
     const make_report& make = [] { return std::make_unique<report>(); });
 
-/// This core's part of a limit for all of them; 0 stands for none.
-[[nodiscard]] std::size_t share_of(std::uint64_t limit);
+/// Serves one connection; its permit is to be given back with its frame.
+using session_task = std::function<ringlet::task<>(ringlet::tcp_stream, ringlet::semaphore::permit)>;
+
+/// Starts `session` for each connection, no more at once than this core's part of `max_connections`
+/// (0: no limit), until the program stops. Who had connected by then is still served, who comes
+/// later is refused at once. A connection for which there is no memory is dropped, and no other.
+[[nodiscard]] ringlet::task<> serve_each(ringlet::tcp_listener door, std::uint64_t max_connections,
+                                         const session_task& session);
+/// Says, once a second and core at most, that a connection was dropped since memory ran out.
+void tell_no_memory() noexcept;
+
 /// Refuses a --max-connections that leaves a core without any.
 void check_share(const command_line& line, std::uint64_t limit, unsigned cores);
 

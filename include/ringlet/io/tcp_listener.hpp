@@ -30,7 +30,8 @@ public:
     ~tcp_listener();
 
     /// The next connection: result<tcp_stream>. Fails only when the wait is cancelled, the listener
-    /// closed (both errc::cancelled), or the program stops (errc::stopping). EMFILE, ENFILE,
+    /// closed (both errc::cancelled), or the program stops (errc::stopping, once it has given all who
+    /// had connected; the kernel takes more of them until close()). EMFILE, ENFILE,
     /// ENOBUFS and ENOMEM are absorbed with a pause, counted (core_stats::accept_backoffs) and told
     /// to listen_options::on_absorbed; failures of one connection (ECONNABORTED, EPERM...) are
     /// passed over. io_uring accepts with one multishot operation.
