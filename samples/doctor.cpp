@@ -5,6 +5,7 @@
 /// a limit is low. That io_uring is refused is an answer, not a failure: the exit code is 0.
 
 #include "common/options.hpp"
+#include "common/tell.hpp"
 
 #include <ringlet/ringlet.hpp>
 
@@ -145,6 +146,14 @@ decision decide() {
     return {.backend = std::string(to_string(choice->chosen)), .why = std::move(reason)};
 }
 
+/// Then no call of io_uring is made, as in any other program: a seccomp filter that kills would end
+/// this one with nothing said.
+bool io_uring_is_left_out() {
+    const char* variable = std::getenv("RINGLET_BACKEND");
+    return variable != nullptr && std::string_view(variable) == "epoll";
+}
+constexpr const char* left_out = "not tried: RINGLET_BACKEND is `epoll`";
+
 section ringlet_would(const decision& d) {
     std::vector<row> rows;
     rows.emplace_back("version", RINGLET_VERSION_STRING);
@@ -156,6 +165,7 @@ section ringlet_would(const decision& d) {
 
 /// What a core made this way says of itself, or why it cannot be made.
 std::string try_core(ringlet::backend backend, ringlet::ring_flavour flavour) {
+    if (backend == ringlet::backend::uring && io_uring_is_left_out()) return left_out;
     ringlet::core_options options;
     options.backend = backend;
     options.flavour = flavour;
@@ -166,6 +176,7 @@ std::string try_core(ringlet::backend backend, ringlet::ring_flavour flavour) {
 
 /// How much of its buffers a core could register for fixed operations, by doing it.
 std::string try_registering() {
+    if (io_uring_is_left_out()) return left_out;
     ringlet::core_options options;
     options.backend = ringlet::backend::uring;
     const auto made = ringlet::core::make(options);
@@ -193,6 +204,10 @@ section loops() {
 
 section features() {
     std::vector<row> rows;
+    if (io_uring_is_left_out()) {
+        rows.emplace_back("io_uring", left_out);
+        return {"features", "What this kernel's io_uring offers", std::move(rows)};
+    }
     for (const ringlet::kernel_feature& f : ringlet::kernel_features())
         rows.emplace_back(std::string(f.name),
                           fmt::format("{:<4} {}", f.present ? "yes" : "no", f.purpose));
@@ -266,7 +281,8 @@ row threads() {
     lower("the cgroup's pids.max", "/sys/fs/cgroup/pids.max");
     const ringlet::core_options defaults;
     const std::uint64_t needed =
-        usable_cpus() * (1ULL + defaults.bounded_workers + defaults.unbounded_workers);
+        usable_cpus() * (1ULL + defaults.bounded_workers + defaults.unbounded_workers) +
+        defaults.blocking.threads;
     row r("threads", fmt::format("{} by {}; ringlet may use {}", least, whose, needed));
     const std::uint64_t enough = needed + 256;
     if (least >= enough) return r;
@@ -324,23 +340,21 @@ void print_json(const decision& d, const std::vector<section>& sections) {
         }
         out += '}';
     }
-    fmt::print("{}}}\n", out);
+    samples::print(out + "}\n");
 }
 
-void print_text(const std::vector<section>& sections) {
+/// How many of its rows are to be changed.
+std::size_t print_text(const section& s) {
+    std::string out = s.title + '\n';
     std::size_t low = 0;
-    for (const section& s : sections) {
-        fmt::print("{}\n", s.title);
-        for (const row& r : s.rows) {
-            fmt::print("  {:<30} {}\n", r.name, r.value);
-            if (r.remedy.empty()) continue;
-            fmt::print("  {:>30} change it: {}\n", "", r.remedy);
-            ++low;
-        }
-        fmt::print("\n");
+    for (const row& r : s.rows) {
+        out += fmt::format("  {:<30} {}\n", r.name, r.value);
+        if (r.remedy.empty()) continue;
+        out += fmt::format("  {:>30} change it: {}\n", "", r.remedy);
+        ++low;
     }
-    fmt::print("{}\n", low == 0 ? std::string("Nothing to change.")
-                                : fmt::format("{} to change for many connections.", low));
+    samples::print(out + '\n');
+    return low;
 }
 
 }  // namespace
@@ -352,12 +366,25 @@ int main(int argc, char** argv) {
     line.flag("json", json, "the same as one line of JSON");
     line.parse(argc, argv);
 
+    std::vector<section> sections;
+    std::size_t low = 0;
+    // At once: what is asked next may end the program, where a seccomp filter kills.
+    const auto add = [&](section s) {
+        if (!json) low += print_text(s);
+        static_cast<void>(std::fflush(stdout));
+        sections.push_back(std::move(s));
+    };
+    add(machine());
     const decision d = decide();
-    const std::vector<section> sections{machine(), ringlet_would(d), loops(), features(), limits()};
+    add(ringlet_would(d));
+    add(loops());
+    add(features());
+    add(limits());
     if (json) {
         print_json(d, sections);
     } else {
-        print_text(sections);
+        samples::print(low == 0 ? "Nothing to change.\n"
+                                : fmt::format("{} to change for many connections.\n", low));
     }
-    return 0;
+    return samples::wrote_all("doctor") ? 0 : 1;
 }

@@ -390,28 +390,31 @@ struct totals {
     double megabytes = 0;
 };
 
-void print_json(const load& all, const totals& sum) {
-    fmt::print("{{\"backend\": \"{}\", \"cores\": {}, \"connections\": {}, \"size\": {}, "
-               "\"pipeline\": {}, \"connected\": {}, \"seconds\": {:.6f}, \"messages\": {}, "
-               "\"rate\": {:.1f}, \"mb_per_second\": {:.3f}, \"mean_us\": {:.3f}, "
-               "\"p50_us\": {:.3f}, \"p90_us\": {:.3f}, \"p99_us\": {:.3f}, \"p99_9_us\": {:.3f}, "
-               "\"max_us\": {:.3f}, \"errors\": {}, \"mismatches\": {}}}\n",
-               all.cores[0].backend, all.set.run.cores, all.set.connections, all.set.size,
-               all.set.pipeline, sum.connected, sum.seconds, sum.messages, sum.rate, sum.megabytes,
-               sum.latency.mean() / 1e3, sum.us(50), sum.us(90), sum.us(99), sum.us(99.9),
-               sum.us(100), sum.errors, sum.mismatches);
+std::string json_of(const load& all, const totals& sum) {
+    return fmt::format(
+        "{{\"backend\": \"{}\", \"cores\": {}, \"connections\": {}, \"size\": {}, "
+        "\"pipeline\": {}, \"connected\": {}, \"seconds\": {:.6f}, \"messages\": {}, "
+        "\"rate\": {:.1f}, \"mb_per_second\": {:.3f}, \"mean_us\": {:.3f}, "
+        "\"p50_us\": {:.3f}, \"p90_us\": {:.3f}, \"p99_us\": {:.3f}, \"p99_9_us\": {:.3f}, "
+        "\"max_us\": {:.3f}, \"errors\": {}, \"mismatches\": {}}}\n",
+        all.cores[0].backend, all.set.run.cores, all.set.connections, all.set.size,
+        all.set.pipeline, sum.connected, sum.seconds, sum.messages, sum.rate, sum.megabytes,
+        sum.latency.mean() / 1e3, sum.us(50), sum.us(90), sum.us(99), sum.us(99.9), sum.us(100),
+        sum.errors, sum.mismatches);
 }
 
-void print_text(const load& all, const totals& sum) {
-    fmt::print("{} connections to {} x {} bytes x pipeline {}, client on {} with {} core{}\n",
-               sum.connected, all.set.server.to_string(), all.set.size, all.set.pipeline,
-               all.cores[0].backend, all.set.run.cores, all.set.run.cores == 1 ? "" : "s");
-    fmt::print("{} messages in {:.2f} s: {:.0f} messages/s, {:.1f} MB/s each way\n", sum.messages,
-               sum.seconds, sum.rate, sum.megabytes);
-    fmt::print("latency us: p50 {:.1f}  p90 {:.1f}  p99 {:.1f}  p99.9 {:.1f}  max {:.1f}\n",
-               sum.us(50), sum.us(90), sum.us(99), sum.us(99.9), sum.us(100));
-    fmt::print("errors {}  mismatches {}\n", sum.errors, sum.mismatches);
-    if (all.set.percentiles) fmt::print("\nmicroseconds\n{}", sum.latency.percentile_table(1e3));
+std::string text_of(const load& all, const totals& sum) {
+    std::string text = fmt::format(
+        "{} connections to {} x {} bytes x pipeline {}, client on {} with {} core{}\n"
+        "{} messages in {:.2f} s: {:.0f} messages/s, {:.1f} MB/s each way\n"
+        "latency us: p50 {:.1f}  p90 {:.1f}  p99 {:.1f}  p99.9 {:.1f}  max {:.1f}\n"
+        "errors {}  mismatches {}\n",
+        sum.connected, all.set.server.to_string(), all.set.size, all.set.pipeline,
+        all.cores[0].backend, all.set.run.cores, all.set.run.cores == 1 ? "" : "s", sum.messages,
+        sum.seconds, sum.rate, sum.megabytes, sum.us(50), sum.us(90), sum.us(99), sum.us(99.9),
+        sum.us(100), sum.errors, sum.mismatches);
+    if (all.set.percentiles) text += "\nmicroseconds\n" + sum.latency.percentile_table(1e3);
+    return text;
 }
 
 /// Refuses what cannot work here, with the command that makes it work.
@@ -466,15 +469,12 @@ int main(int argc, char** argv) {
     });
     if (code != 0) return code;
     const totals sum(all);
-    if (set.json) {
-        print_json(all, sum);
-    } else {
-        print_text(all, sum);
-    }
+    samples::print(set.json ? json_of(all, sum) : text_of(all, sum));
+    const bool written = samples::wrote_all("echo_client");
     if (!all.trouble().empty()) samples::tell(fmt::format("echo_client: {}\n", all.trouble()));
     if (sum.errors + sum.mismatches > 0) return 1;
     const std::uint64_t wanted = set.messages * set.connections;
-    if (sum.messages >= wanted) return 0;
+    if (sum.messages >= wanted) return written ? 0 : 1;
     samples::tell(fmt::format("echo_client: interrupted: {} of {} messages came back\n",
                               sum.messages, wanted));
     return 1;

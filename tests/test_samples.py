@@ -52,6 +52,10 @@ BAD_INPUT = [
     ("echo_server", "--listen", "[::1:7000"),
     ("echo_server", "--frobnicate"),
     ("echo_server", "-x"),
+    ("echo_server", "-listen"),
+    ("echo_server", "--cores", "2", "-listen"),
+    ("echo_server", "stray", "-listen"),
+    ("doctor", "--json", "-json"),
     ("echo_server", "stray"),
     ("echo_server", "--listen"),
     ("echo_server", "--cores", "0"),
@@ -215,16 +219,52 @@ def doctor_answers(_):
     return f"auto is {told['auto']}"
 
 
-def refuse_io_uring():
+@case()
+def answers_that_cannot_be_written(_):
+    with server("auto") as s, open("/dev/full", "w") as full, tempfile.TemporaryFile() as err:
+        for name, *arguments in (("doctor",), ("doctor", "--json"),
+                                 ("echo_client", "--connect", s.address, "--connections", "1",
+                                  "--messages", "1", "--json"),
+                                 ("echo_client", "--connect", s.address, "--connections", "1",
+                                  "--messages", "1", "--percentiles")):
+            err.seek(0)
+            err.truncate()
+            code = finish(start(name, *arguments, stdout=full, stderr=err), 20)
+            told = read_back(err)
+            expect(code == 1 and told.startswith(f"{name}: stdout cannot be written")
+                   and told.count("\n") == 1, f"{name} {arguments}: {code}, {told!r}")
+        s.stop()
+    return "1, and one line"
+
+
+@case()
+def doctor_survives_a_filter(_):
+    """One that kills ends who tries io_uring: with RINGLET_BACKEND=epoll nothing does."""
+    code, out, _ = call("doctor", before=kill_for_io_uring)
+    expect(code == -signal.SIGSYS and "This machine" in out, f"{code}, {out[:300]!r}")
+    for arguments in ((), ("--json",)):
+        code, out, err = call("doctor", *arguments, before=kill_for_io_uring,
+                              env={"RINGLET_BACKEND": "epoll"})
+        expect(code == 0 and err == "" and "not tried: RINGLET_BACKEND" in out,
+               f"{code}, {out[:300]!r}, {err!r}")
+    return "what it knew is printed; epoll: all of it"
+
+
+def kill_for_io_uring():
+    """systemd's SystemCallFilter= in small."""
+    refuse_io_uring(0x80000000)  # SECCOMP_RET_KILL_PROCESS
+
+
+def refuse_io_uring(verdict=0x00050000 | errno.EPERM):
     """Docker's seccomp profile in small: io_uring_setup(2) says EPERM."""
     class program(ctypes.Structure):
         _fields_ = [("length", ctypes.c_ushort), ("filter", ctypes.c_void_p)]
 
-    io_uring_setup, allow, fail_eperm = 425, 0x7FFF0000, 0x00050000 | errno.EPERM
+    io_uring_setup, allow = 425, 0x7FFF0000
     code = struct.pack("=" + "HBBI" * 4,
                        0x20, 0, 0, 0,                # load the number of the system call
                        0x15, 0, 1, io_uring_setup,   # equal? else skip one
-                       0x06, 0, 0, fail_eperm,
+                       0x06, 0, 0, verdict,
                        0x06, 0, 0, allow)
     room = ctypes.create_string_buffer(code, len(code))
     LIBC.prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS

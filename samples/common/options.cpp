@@ -175,7 +175,11 @@ void command_line::parse(int argc, char** argv) {
     table.push_back({});
     opterr = 0;  // this one line of our own instead
     for (int found = 0; (found = getopt_long(argc, argv, ":h", table.data(), nullptr)) != -1;) {
-        const std::string_view shown = argv[optind - 1];
+        std::string_view shown = argv[optind - 1];
+        // An unknown letter that others follow behind one dash: getopt is still at that word.
+        if (const char letter[] = {'-', static_cast<char>(optopt), '\0'};
+            found == '?' && optopt != 0 && optopt != help && optopt < version && shown != letter)
+            shown = argv[optind];
         if (found == help) {
             print_help();
             std::exit(0);

@@ -24,7 +24,7 @@ using server_task = std::function<ringlet::task<>(ringlet::tcp_listener)>;
 
 /// Listens on each core and calls `serve` there; the program's exit code. An address that cannot be
 /// had is one line on stderr and exit code 2. SIGUSR1 writes what `make` makes to stderr. With
-/// `max_connections` (0: no limit, see share_of()) at most one connection for each core is accepted
+/// `max_connections` (0: no limit) at most one connection for each core is accepted
 /// that `serve` has not taken.
 [[nodiscard]] int run_server(
     std::string_view program, const ringlet::run_options& options, const ringlet::address& listen,

@@ -4,8 +4,10 @@
 
 #include <ringlet/core/time.hpp>
 
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <string>
 
 namespace samples {
@@ -14,6 +16,19 @@ namespace samples {
 /// terminal that is gone) the program goes on: fmt::print() would throw.
 inline void tell(const std::string& text) noexcept {
     static_cast<void>(std::fputs(text.c_str(), stderr));
+}
+
+/// Writes to stdout what the program was started for; fmt::print() would throw where it cannot be
+/// written. wrote_all() tells.
+inline void print(const std::string& text) noexcept {
+    static_cast<void>(std::fputs(text.c_str(), stdout));
+}
+/// False, and told on stderr, where not all that was printed could be written (a full disk).
+[[nodiscard]] inline bool wrote_all(const char* program) noexcept {
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
+    static_cast<void>(std::fprintf(stderr, "%s: stdout cannot be written: %s\n", program,
+                                   std::strerror(errno)));
+    return false;
 }
 
 /// For what may happen a thousand times a second: is it time to tell of it again? Once a second.
