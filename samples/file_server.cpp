@@ -54,8 +54,19 @@ struct site {
     const settings& set;
     ringlet::file root;
     warm_pieces warm;
-    samples::seldom told_of_shortage;
+    samples::seldom told;
 };
+
+/// What this machine or its disk is to blame for, once a second; a stop is nobody's fault.
+void tell_of_failure(site& of, std::string_view doing, const std::error_code& error) {
+    if (error == ringlet::errc::cancelled || !of.told.is_due(ringlet::now())) return;
+    using std::errc;
+    const bool is_limit = error == errc::too_many_files_open ||
+                          error == errc::too_many_files_open_in_system ||
+                          error == errc::not_enough_memory;
+    samples::tell(fmt::format("file_server: {} a file: {}{}\n", doing, error.message(),
+                              is_limit ? "; `doctor` shows the limits of this machine" : ""));
+}
 
 /// What has been received and not yet been dealt with: the chunk it came in, or a copy where it
 /// must be kept for long, since a slow client must not hold a buffer of the core's pool. However
@@ -234,32 +245,48 @@ struct source {
     site& of;
 };
 
-/// Sends [first, first + length) behind the head. False: the file has ended early, or the client
-/// has: what was promised cannot be kept, and only an early end of the stream says so.
-ringlet::task<bool> send_part(ringlet::tcp_stream& peer, source from, http::part part,
-                              const answer_head& head) {
+/// How sending ended: with all of it, or by the file's failure before anything had gone out, so that
+/// the client can be told. Else early: the file has ended, or the client has. What was promised cannot
+/// be kept, and only an early end of the stream says so.
+struct ending {
+    bool whole = false;
+    std::error_code failure;
+};
+
+/// Sends [first, first + length) behind the head.
+ringlet::task<ending> send_part(ringlet::tcp_stream& peer, source from, http::part part,
+                                const answer_head& head) {
     std::span<const std::byte> before = head.bytes();
     const auto gone = peer.try_send_file(from.file, part.first, part.length, before);
-    if (!gone) co_return false;
-    const std::size_t of_head = std::min<std::size_t>(*gone, before.size());
+    const std::uint64_t at_once = gone ? *gone : 0;
+    const std::size_t of_head = std::min<std::size_t>(at_once, before.size());
     before = before.subspan(of_head);
-    part.first += *gone - of_head;
-    part.length -= *gone - of_head;
+    part.first += at_once - of_head;
+    part.length -= at_once - of_head;
+    bool begun = at_once > 0;
+    bool unsure = !gone;  // whether the file or the client has failed: fetch() tells
     while (part.length > 0 || !before.empty()) {
         const std::uint64_t now = std::min(part.length, most_at_once);
         const file_piece piece{from.status.device, from.status.inode, part.first, now};
-        if (!from.of.warm.holds(piece, ringlet::now())) {
-            if (!co_await from.file.fetch(part.first, now)) co_return false;
+        if (std::exchange(unsure, false) || !from.of.warm.holds(piece, ringlet::now())) {
+            const auto fetched = co_await from.file.fetch(part.first, now);
+            if (!fetched) {
+                tell_of_failure(from.of, "reading", fetched.error());
+                co_return ending{false, begun ? std::error_code() : fetched.error()};
+            }
             from.of.warm.add(piece, ringlet::now());
         }
+        begun = true;
         const auto sent =
             co_await peer.send_file(from.file, part.first, now, before).within(from.of.set.idle);
-        if (!sent || *sent < now) co_return false;
+        if (!sent && sent.error() == std::errc::io_error)
+            tell_of_failure(from.of, "reading", sent.error());
+        if (!sent || *sent < now) co_return ending{};
         before = {};
         part.first += now;
         part.length -= now;
     }
-    co_return true;
+    co_return ending{.whole = true, .failure = {}};
 }
 
 /// Answers the request whose head, `size` bytes, is at the front of `in`. False: close.
@@ -268,6 +295,7 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     const ringlet::nanoseconds idle = from.set.idle;
     http::request wanted;
     if (const int refused = http::read_head(in.bytes().first(size), wanted); refused != 0) {
+        in = received();
         static_cast<void>(co_await refuse(peer, refused, false, true, idle));
         co_return false;
     }
@@ -277,10 +305,7 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     how.beneath = true;
     auto opened = co_await from.root.open_at(wanted.path, how).within(idle);
     int status = opened ? 200 : status_of(opened.error());
-    if (status >= 500 && from.told_of_shortage.is_due(ringlet::now()))
-        samples::tell(fmt::format("file_server: opening a file: {}{}\n", opened.error().message(),
-                                  status == 503 ? "; `doctor` shows the limits of this machine"
-                                                : ""));
+    if (status >= 500) tell_of_failure(from, "opening", opened.error());
     ringlet::file_status file;
     if (opened) {
         const auto known = opened->try_stat();
@@ -314,7 +339,12 @@ ringlet::task<bool> answer(ringlet::tcp_stream& peer, received& in, std::size_t 
     in.keep();
     if (!has_body) part.length = 0;
     const source file_there{*opened, file, from};
-    co_return co_await send_part(peer, file_there, part, head) && keep_alive;
+    const ending how_it_ended = co_await send_part(peer, file_there, part, head);
+    if (how_it_ended.failure) {
+        const int failed = status_of(how_it_ended.failure);
+        co_return co_await refuse(peer, failed, keep_alive, has_body, idle) && keep_alive;
+    }
+    co_return how_it_ended.whole && keep_alive;
 }
 
 /// Lets a client read the last answer: closing with something unread would reset the connection,
@@ -334,10 +364,13 @@ ringlet::task<> session(ringlet::tcp_stream peer, site& from,
         received in;
         for (;;) {
             const head_or_refusal head = co_await receive_head(peer, in, from.set);
-            if (head.status != 0)
+            if (head.status != 0) {
+                in = received();  // nothing more is answered: its buffer goes back before the waits
                 static_cast<void>(co_await refuse(peer, head.status, false, true, from.set.idle));
-            if (head.status == 0 && head.size == 0) co_return;
-            if (head.status != 0 || !co_await answer(peer, in, head.size, from)) break;
+                break;
+            }
+            if (head.size == 0) co_return;
+            if (!co_await answer(peer, in, head.size, from)) break;
         }
         co_await linger(peer);
     } catch (const std::bad_alloc&) {

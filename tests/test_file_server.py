@@ -12,6 +12,7 @@ import random
 import re
 import resource
 import shutil
+import signal
 import socket
 import struct
 import subprocess
@@ -60,7 +61,8 @@ class site(server):
             raise
 
     def launch(self, backend, *arguments, env, before):
-        self.errors = tempfile.TemporaryFile()
+        # To be appended to: what is read back while it writes shares its place in the file.
+        self.errors = tempfile.TemporaryFile("a+b")
         self.child = start(NAME, "--listen", "127.0.0.1:0", "--root", str(self.root), "--backend",
                            backend, *arguments, env=env, before=before, stdout=subprocess.PIPE,
                            stderr=self.errors)
@@ -74,6 +76,13 @@ class site(server):
     def __exit__(self, kind, *rest):
         super().__exit__(kind, *rest)
         self.outer.cleanup()
+
+    def buffers(self) -> int:
+        """How many of the cores' buffers are in use, by the report on SIGUSR1."""
+        count = self.stderr().count("buffers=")
+        self.signal(signal.SIGUSR1)
+        wait_until(lambda: len(re.findall(r"buffers=\d+\n", self.stderr())) > count, 5, "a report")
+        return int(re.findall(r"buffers=(\d+)\n", self.stderr())[-1])
 
     def ask(self, target: str, *fields: str, method="GET") -> "answer":
         """One request on a connection of its own."""
@@ -692,34 +701,96 @@ def many_at_once(backend):
     return "60 clients, 600 files, 40 at a time"
 
 
-@case()
-def without_openat2(_):
-    """Where a seccomp filter refuses it, the path is walked by hand."""
+@contextlib.contextmanager
+def injected(call: str, error: str):
+    """A server in which a system call fails; whether there is strace for it."""
     strace = shutil.which("strace")
-    if not strace:
-        return "strace is not installed: left out"
     real = PROGRAMS[NAME]
     with tempfile.TemporaryDirectory() as folder:
         wrapper = pathlib.Path(folder) / NAME
-        wrapper.write_text(f"#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace=openat2 -e "
-                           f"inject=openat2:error=EPERM {real} \"$@\"\n")
+        wrapper.write_text(f"#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={call} -e "
+                           f"inject={call}:error={error} {real} \"$@\"\n")
         wrapper.chmod(0o755)
-        PROGRAMS[NAME] = str(wrapper)
+        if strace:
+            PROGRAMS[NAME] = str(wrapper)
         try:
             # No leak check: that one traces the process itself.
-            checks = os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"
-            with site("epoll", env={"ASAN_OPTIONS": checks}) as s:
-                (s.root / "out").symlink_to("../secret")
-                (s.root / "inside").symlink_to("sub/deep/low.css")
-                expect(s.ask("/sub/deep/low.css").body == FILES["sub/deep/low.css"], "a file")
-                expect(s.ask("/out").status == 404, "a link out")
-                expect(s.ask("/inside").status == 404, "any link")
-                expect(s.ask("/missing").status == 404, "missing")
-                expect(s.ask("/sub").status == 403, "a folder")
-                s.stop(10)
+            yield strace, {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
         finally:
             PROGRAMS[NAME] = real
+
+
+@case()
+def without_openat2(_):
+    """Where a seccomp filter refuses it, the path is walked by hand."""
+    with injected("openat2", "EPERM") as (strace, env):
+        if not strace:
+            return "strace is not installed: left out"
+        with site("epoll", env=env) as s:
+            (s.root / "out").symlink_to("../secret")
+            (s.root / "inside").symlink_to("sub/deep/low.css")
+            expect(s.ask("/sub/deep/low.css").body == FILES["sub/deep/low.css"], "a file")
+            expect(s.ask("/out").status == 404, "a link out")
+            expect(s.ask("/inside").status == 404, "any link")
+            expect(s.ask("/missing").status == 404, "missing")
+            expect(s.ask("/sub").status == 403, "a folder")
+            s.stop(10)
     return "no link is followed, the rest as ever"
+
+
+@case(BOTH)
+def disk_fails(backend):
+    """Before anything of the answer has gone out, the client is told."""
+    with injected("preadv2", "EIO") as (strace, env):
+        if not strace:
+            return "strace is not installed: left out"
+        with site(backend, env=env) as s, s.connect() as c:
+            for name in ("small.txt", "large", "small.txt"):
+                c.sendall(request("/" + name))
+                got = read_answer(c)
+                expect(got.status == 500, f"{name}: {got.status}")
+            told = s.stderr()
+            expect("file_server: reading a file: Input/output error\n" in told, repr(told))
+            expect("doctor" not in told, repr(told))
+            s.stop(10)
+    return "500, 500, 500 on one connection"
+
+
+@case(BOTH)
+def refused_holds_no_buffer(backend):
+    """While the last answer is read, nothing of the request is kept."""
+    with site(backend) as s:
+        for bad in (b"NONSENSE\r\n\r\n", b"\r\n" * 5, request("/one", version="9.9")):
+            with s.connect() as c:
+                c.sendall(bad)
+                expect(read_answer(c).status >= 400, f"{bad}")
+                expect(s.buffers() == 0, f"{bad}: {s.buffers()} buffers are held")
+        s.stop()
+    return "none"
+
+
+@case(BOTH)
+def out_of_memory(backend):
+    """A session that finds no memory ends alone."""
+    if SANITIZED:
+        return "skipped: a sanitizer ends the program where memory cannot be had"
+    with site(backend) as s, contextlib.ExitStack() as ends:
+        clients = [ends.enter_context(s.connect()) for _ in range(600)]
+        for c in clients:
+            if c is not clients[0]:  # that one is to be quick
+                c.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            c.sendall(request("/one"))
+            expect(read_answer(c).body == b"1", "before")
+        limits = resource.prlimit(s.pid, resource.RLIMIT_DATA)
+        resource.prlimit(s.pid, resource.RLIMIT_DATA, (4096, limits[1]))
+        for c in clients:  # an answer that is on its way holds more than an idle session
+            with contextlib.suppress(ConnectionError):
+                c.sendall(request("/large"))
+        wait_until(lambda: "no memory: a connection was dropped" in s.stderr(), 10, "a shortage")
+        resource.prlimit(s.pid, resource.RLIMIT_DATA, limits)
+        expect(read_answer(clients[0]).body == FILES["large"], "the first is not served")
+        is_alive(s)
+    return "some of 600 were dropped, the first was served"
 
 
 # ---- the run -------------------------------------------------------------------------------------
