@@ -2,6 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include "common/v4_in_v6.hpp"
+
 #include <ringlet/ringlet.hpp>
 
 #include <netinet/in.h>
@@ -61,7 +63,6 @@ private:
         if (who.is_v4()) return {raw + offsetof(sockaddr_in, sin_addr), sizeof(in_addr)};
         if (!who.is_v6()) return {};
         const char* bytes = raw + offsetof(sockaddr_in6, sin6_addr);
-        const std::string v4_in_v6("\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
         if (std::equal(v4_in_v6.begin(), v4_in_v6.end(), bytes)) return {bytes + 12, 4};
         return {bytes, network};
     }

@@ -3,6 +3,8 @@
 
 #include "proxy_header.hpp"
 
+#include "common/v4_in_v6.hpp"
+
 #include <arpa/inet.h>
 #include <fmt/format.h>
 #include <netinet/in.h>
@@ -26,8 +28,6 @@ struct host {
         return room.data();
     }
 };
-
-constexpr std::string_view v4_in_v6("\0\0\0\0\0\0\0\0\0\0\xff\xff", 12);
 
 host host_of(const ringlet::address& a) {
     const auto* raw = static_cast<const char*>(a.data());

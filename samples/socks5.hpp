@@ -14,7 +14,6 @@ namespace samples::socks5 {
 enum class reply : std::uint8_t {
     granted = 0,
     failed = 1,
-    not_allowed = 2,
     network_unreachable = 3,
     host_unreachable = 4,
     refused = 5,

@@ -12,16 +12,6 @@ namespace samples {
 
 namespace {
 
-/// The error says nothing about the server: this machine lacks something.
-bool is_shortage(const std::error_code& error) noexcept {
-    using std::errc;
-    for (const errc lacks :
-         {errc::too_many_files_open, errc::too_many_files_open_in_system, errc::no_buffer_space,
-          errc::not_enough_memory, errc::address_not_available})
-        if (error == lacks) return true;
-    return false;
-}
-
 /// Counts as one that tries a server which keeps failing, while it lives.
 class probe {
 public:

@@ -61,10 +61,10 @@ class proxy(server):
             return self.stderr().count("buffers=") > before
 
         wait_until(told_more, 5, "the report on SIGUSR1")
-        text = self.stderr().rpartition("tcp_proxy:\n")[2]
+        text = self.stderr().rpartition("_proxy:\n")[2]
         lines = [line for line in text.splitlines() if line.startswith("  ")]
-        told = {key: int(value) for line in lines[-4:] for key, value in
-                re.findall(r"(\w+)=(\d+)", line)}
+        sums = "\n".join(line for line in lines if not line.startswith("  upstream"))
+        told = {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", sums)}
         told["upstreams"] = [
             {key: int(value) for key, value in re.findall(r"(\w+)=(\d+)", line)}
             for line in lines if line.startswith("  upstream")]
@@ -852,6 +852,7 @@ def socks_refusals(backend):
             8: request(2, b"", 1),
             1: b"\5\1\1\1\x7f\0\0\1\0\1",
             4: to_name(b"no.such.name.invalid", 80),
+            3: to_v4("224.0.0.1:80"),  # nobody connects to a group
         }
         for code, asked in refused.items():
             got = reply_to(p, asked)
@@ -860,8 +861,38 @@ def socks_refusals(backend):
         expect(got[:2] == b"\5\1", f"an empty name: {got}")
         got = reply_to(p, to_name(b"a\0b", 80))
         expect(got[:2] == b"\5\1", f"a zero byte: {got}")
+        with full_backlog() as full:
+            got = reply_to(p, to_v4(full))
+        expect(got[:2] == b"\5\6", f"a server that does not answer: {got}")
         p.stop()
-    return "replies 1, 4, 5, 7, 8"
+    return "replies 1, 3, 4, 5, 6, 7, 8"
+
+
+@case(BOTH)
+def socks_shortage(backend):
+    """What this machine lacks, and that look-ups fail, is told and counted."""
+    with upstream(echo_all) as u, proxy(backend, name=SOCKS) as p:
+        port = int(u.address.rpartition(":")[2])
+        with greeted(p) as first, greeted(p) as one, greeted(p) as other, greeted(p) as last:
+            first.sendall(to_name(b"localhost", port))  # the resolver has opened what it keeps
+            expect(receive(first, 10)[:2] == b"\5\0", "not connected before")
+            limits = resource.prlimit(p.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(p.pid, resource.RLIMIT_NOFILE, (1, limits[1]))
+            one.sendall(to_v4(u.address))
+            expect(receive(one, 10)[:2] == b"\5\1", "connected without a descriptor")
+            other.sendall(to_name(b"localhost", port))
+            expect(receive(other, 10)[:2] == b"\5\4", "looked up without a descriptor")
+            resource.prlimit(p.pid, resource.RLIMIT_NOFILE, limits)
+            last.sendall(to_name(b"localhost", port))
+            expect(receive(last, 10)[:2] == b"\5\0", "not connected afterwards")
+        told = p.stderr()
+        for words in ("no connection for a client: Too many open files. ",
+                      "looking a name up failed: Too many open files\n"):
+            expect(told.count(words) == 1, repr(told))
+        counted = p.report()
+        expect((counted["waiting"], counted["unknown"], counted["failed"]) == (0, 0, 1), f"{counted}")
+        p.stop()
+    return "descriptors"
 
 
 @case(BOTH)

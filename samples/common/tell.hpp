@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <string>
+#include <system_error>
 
 namespace samples {
 
@@ -28,6 +29,16 @@ inline void print(const std::string& text) noexcept {
     if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return true;
     static_cast<void>(std::fprintf(stderr, "%s: stdout cannot be written: %s\n", program,
                                    std::strerror(errno)));
+    return false;
+}
+
+/// The error of a connect says nothing about the other end: this machine lacks something.
+[[nodiscard]] inline bool is_shortage(const std::error_code& error) noexcept {
+    using std::errc;
+    for (const errc lacks :
+         {errc::too_many_files_open, errc::too_many_files_open_in_system, errc::no_buffer_space,
+          errc::not_enough_memory, errc::address_not_available})
+        if (error == lacks) return true;
     return false;
 }
 
