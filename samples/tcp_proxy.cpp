@@ -92,22 +92,22 @@ public:
             upstreams_[i].ejections += u.ejections;
             upstreams_[i].moved.a_to_b += u.moved.a_to_b;
             upstreams_[i].moved.b_to_a += u.moved.b_to_a;
+            upstreams_[i].moved.spliced += u.moved.spliced;
             ejected_[i] += mine.ejected(u) ? 1 : 0;
         }
     }
 
     [[nodiscard]] std::string text() const override {
         std::string text;
-        std::uint64_t moved = 0;
+        std::uint64_t copied = 0;
         for (std::size_t i = 0; i < upstreams_.size(); ++i) {
             const samples::upstream& u = upstreams_[i];
             text += fmt::format("  upstream {} active={} total={} failures={} shortages={} "
                                 "ejected={} ejections={} to={} from={}\n",
                                 u.where.to_string(), u.active, u.total, u.failures, u.shortages,
                                 ejected_[i], u.ejections, u.moved.a_to_b, u.moved.b_to_a);
-            moved += u.moved.a_to_b + u.moved.b_to_a;
+            copied += u.moved.a_to_b + u.moved.b_to_a - u.moved.spliced;
         }
-        const std::uint64_t copied = moved > spliced_bytes() ? moved - spliced_bytes() : 0;
         return text + fmt::format("  copied_bytes={}\n", copied) + report::text();
     }
 

@@ -328,6 +328,30 @@ def resets(backend):
 
 
 @case(BOTH)
+def sums_after_resets(backend):
+    """What a broken session had in its pipe was neither copied nor spliced."""
+    block = noise(1 << 20)
+
+    def floods(s):
+        while True:
+            s.sendall(block)
+
+    for mode in MODES:
+        with upstream(floods) as u, proxy(backend, "--upstream", u.address, "--mode", mode) as p:
+            for _ in range(8):
+                c = p.connect()
+                receive(c, 3_000_000)
+                reset(c)
+            wait_until(lambda: p.report()["upstreams"][0]["active"] == 0, 10, "the end of sessions")
+            told = p.report()
+            moved = told["upstreams"][0]["to"] + told["upstreams"][0]["from"]
+            sums = told["copied_bytes"] + told["spliced_bytes"]
+            expect(sums == moved, f"{mode}: {moved} were moved, copied and spliced are {sums}")
+            p.stop()
+    return "each mode"
+
+
+@case(BOTH)
 def bad_upstreams(backend):
     with proxy(backend, "--upstream", closed_port()) as p:
         expect(ask(p) == b"", "an answer of nobody")

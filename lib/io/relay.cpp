@@ -219,6 +219,10 @@ public:
         if (rate_ > 0)
             due_ns_ = std::max(due_ns_, here().now_ns()) + bytes * 1'000'000'000 / rate_;
     }
+    void sent_spliced(std::size_t bytes) noexcept {
+        sent(bytes);
+        if (all_.options.totals != nullptr) all_.options.totals->spliced += bytes;
+    }
     void receiving_ended(const std::error_code& how) noexcept {
         out_->end = how;
         all_.ended_by(sender_, how);
@@ -334,7 +338,7 @@ task<> splice(direction& d) {
         while (!through.empty()) {
             const auto sent = co_await d.to.splice_from(through);
             if (sent) {
-                d.sent(*sent);
+                d.sent_spliced(*sent);
             } else if (cannot_splice(sent.error())) {
                 d.never_splice();
                 co_await send_by_copy(d, through);

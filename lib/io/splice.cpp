@@ -94,7 +94,6 @@ int splice_to_op::received(core& c, int moved) noexcept {
     if (moved > 0) [[likely]] {
         pipe_->size_ = static_cast<std::size_t>(moved);
         ++c.counters().splices;
-        c.counters().spliced_bytes += static_cast<std::uint64_t>(moved);
         return moved;
     }
     if (at_mark(moved)) [[unlikely]] moved = -EBUSY;
@@ -171,6 +170,7 @@ int splice_from_op::sent(core& c, int moved) noexcept {
     if (moved > 0) [[likely]] {
         pipe_->size_ -= static_cast<std::size_t>(moved);
         ++c.counters().splices;
+        c.counters().spliced_bytes += static_cast<std::uint64_t>(moved);
         return moved;
     }
     if (moved == -EAGAIN) descriptor_->writable = false;

@@ -21,9 +21,6 @@ public:
     /// Lines that begin with two spaces.
     [[nodiscard]] virtual std::string text() const;
 
-protected:
-    [[nodiscard]] std::uint64_t spliced_bytes() const noexcept { return sum_.spliced_bytes; }
-
 private:
     ringlet::core_stats sum_;
 };

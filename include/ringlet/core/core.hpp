@@ -53,7 +53,7 @@ struct core_stats {
     std::uint64_t zero_copies_copied = 0;  ///< of which it reported that it copied all the same
     std::uint64_t fixed_transfers = 0;  ///< zero copies, reads and writes by registered buffers
     std::uint64_t splices = 0;      ///< splice(2) calls that moved something
-    std::uint64_t spliced_bytes = 0;   ///< received into pipes
+    std::uint64_t spliced_bytes = 0;   ///< sent on from pipes
     std::uint64_t pipes_made = 0;
     std::uint64_t pipe_shortages = 0;  ///< times no pipe could be had: the limit, EMFILE, too small
     std::uint32_t pipes_open = 0;      ///< now, in use or spare

@@ -24,6 +24,7 @@ enum class relay_mode : std::uint8_t {
 struct relay_totals {
     std::uint64_t a_to_b = 0;
     std::uint64_t b_to_a = 0;
+    std::uint64_t spliced = 0;  ///< of both together, and not copied
 };
 
 struct relay_options {
