@@ -27,6 +27,23 @@ private:
     upstream* of_;
 };
 
+/// A Unix-domain socket whose backlog is full says EAGAIN at once, and nothing tells when there is
+/// room: asked again and again, it is as slow as a TCP one, and no worse.
+ringlet::task<ringlet::result<ringlet::tcp_stream>> connect_to(const ringlet::address& where,
+                                                               ringlet::nanoseconds limit) {
+    constexpr ringlet::nanoseconds pause = std::chrono::milliseconds(5);
+    const ringlet::time_point until = ringlet::now() + limit;
+    for (;;) {
+        auto stream = co_await ringlet::tcp_stream::connect(where).within(until - ringlet::now());
+        if (stream || !where.is_unix() ||
+            stream.error() != std::errc::resource_unavailable_try_again)
+            co_return stream;
+        if (ringlet::now() + pause >= until) co_return make_error_code(ringlet::errc::timed_out);
+        const auto slept = co_await ringlet::sleep_for(pause);
+        if (!slept) co_return slept.error();
+    }
+}
+
 }  // namespace
 
 bool upstreams::keeps_failing(const upstream& u) const noexcept {
@@ -99,8 +116,7 @@ ringlet::task<ringlet::result<upstreams::connection>> upstreams::connect() {
         tried[static_cast<std::size_t>(u - all_.data())] = true;
         place at(*u);  // from now on: the next choice is to know of it
         const probe probing(keeps_failing(*u) ? u : nullptr);  // the others leave it alone
-        auto stream =
-            co_await ringlet::tcp_stream::connect(u->where).within(options_.connect_timeout);
+        auto stream = co_await connect_to(u->where, options_.connect_timeout);
         if (stream) {
             succeeded(*u);
             co_return connection{std::move(*stream), std::move(at)};

@@ -14,6 +14,8 @@
 #include <chrono>
 #include <string_view>
 #include <tuple>
+#include <utility>
+#include <vector>
 
 using namespace ringlet;
 using namespace std::chrono_literals;
@@ -125,6 +127,40 @@ TEST_CASE("one connection at a time probes a server that was left alone") {
         CHECK(dead.failures == 2);
         CHECK(servers.ejected(dead));
         CHECK(servers.all()[1].total == 4);
+    });
+}
+
+TEST_CASE("a Unix-domain server with a full backlog is waited for, as one of TCP is") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        listen_options few;
+        few.backlog = 0;
+        auto door = tcp_listener::bind(somebody(), few).value();
+        std::vector<tcp_stream> waiting;
+        for (bool is_full = false; !is_full;) {
+            auto stream = co_await tcp_stream::connect(somebody());
+            is_full = !stream;
+            if (stream) waiting.push_back(std::move(*stream));
+            REQUIRE(waiting.size() < 16);
+        }
+        const std::vector<address> one{somebody()};
+        upstreams servers(one, one_failure());
+        const upstream& u = servers.all()[0];
+        const time_point began = now();
+        CHECK_FALSE(co_await connects(servers));  // there is never room
+        CHECK(now() - began >= 4s);
+        CHECK(now() - began <= 5s);
+        CHECK(u.failures == 1);
+        const time_point again = now();
+        auto takes_all = [&]() -> task<> {
+            // Not before it was refused once: the clock moves when nothing else can happen.
+            while (now() == again) static_cast<void>(co_await sleep_for(1ms));
+            for (std::size_t i = 0; i < waiting.size(); ++i)
+                static_cast<void>(co_await door.next());
+        };
+        const auto made = co_await all_of(connects(servers), takes_all());
+        CHECK(std::get<0>(made));
+        CHECK(now() - again < 5s);
+        CHECK(u.failures == 1);
     });
 }
 
