@@ -145,10 +145,15 @@ def ask(p: proxy, message=b"") -> bytes:
         return receive(c, 1 << 20)
 
 
+HELD: list[socket.socket] = []
+
+
 def closed_port() -> str:
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return "127.0.0.1:%d" % s.getsockname()[1]
+    """Bound and not listened on: connects are refused, and no other program gets it meanwhile."""
+    HELD.append(socket.socket())
+    HELD[-1].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # for who comes back there
+    HELD[-1].bind(("127.0.0.1", 0))
+    return "127.0.0.1:%d" % HELD[-1].getsockname()[1]
 
 
 @contextlib.contextmanager
