@@ -432,8 +432,15 @@ def floods_after_refusal(backend):
 @case(BOTH)
 def slow_requests(backend):
     with site(backend, "--request-time", f"{0.5 * SCALE}", "--idle", f"{1.5 * SCALE}") as s:
-        began = time.monotonic()
-        with s.connect() as slow:
+        expect(s.ask("/large").body == FILES["large"], "a large file")
+        before = s.settled_descriptors()
+        # All three at once: each is left for what it does, and their waits are one.
+        with s.connect() as idle, s.connect() as stuck, s.connect() as slow:
+            # A client that takes nothing is left after --idle, and its descriptors with it.
+            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+            stuck.sendall(request("/large"))
+            wait_until(lambda: s.descriptors() > before + 3, 5, "the file is open")
+            began = time.monotonic()
             slow.sendall(b"GET /one HTTP/1.1\r\nHo")
             # A byte now and then is no excuse.
             while silent(slow, 0.05 * SCALE) and time.monotonic() - began < 5 * SCALE:
@@ -441,17 +448,10 @@ def slow_requests(backend):
                     slow.sendall(b"x")
             status, _ = read_head(slow)
             expect(status == 408, f"{status}")
-        took = time.monotonic() - began
-        expect(took >= 0.45 * SCALE, f"408 after {took:.2f} s")
-        with s.connect() as idle:
+            took = time.monotonic() - began
+            expect(took >= 0.45 * SCALE, f"408 after {took:.2f} s")
+            expect(s.ask("/large").body == FILES["large"], "a large file while others wait")
             expect(idle.recv(1) == b"", "an idle connection is not closed")
-        expect(s.ask("/large").body == FILES["large"], "a large file")
-        # A client that takes nothing is left after --idle, and its descriptors with it.
-        before = s.settled_descriptors()
-        with s.connect() as stuck:
-            stuck.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-            stuck.sendall(request("/large"))
-            wait_until(lambda: s.descriptors() > before, 5, "the file is open")
             wait_until(lambda: s.descriptors() <= before, 10, "the stuck client is left")
     return f"408 after {took:.2f} s"
 
