@@ -193,7 +193,7 @@ void trial::arm(connection& c) noexcept {
     }
     if (form_ == form::bundles) ring::set_bundle(sqe);
     sqe.flags |= IOSQE_BUFFER_SELECT;
-    sqe.buf_group = 0;
+    sqe.buf_group = fault::injected("receive_window") != 0;  // there is no group 1
     sqe.user_data = c.seed;
     c.armed = true;
 }
@@ -217,14 +217,12 @@ receive_verdict trial::receive_some() noexcept {
 receive_verdict trial::take(const io_uring_cqe& cqe) noexcept {
     connection& c = both_[cqe.user_data];
     if ((cqe.flags & IORING_CQE_F_MORE) == 0) c.armed = false;
-    const int error = fault::injected("receive_answer");
-    const int res = error != 0 ? -error : cqe.res;
     // They are back by now, so a few of these in a row are all that can be.
-    if (res == -ENOBUFS) return ++dry_ > most_dry ? incomplete : good;
+    if (cqe.res == -ENOBUFS) return ++dry_ > most_dry ? incomplete : good;
     dry_ = 0;
-    if (res < 0) return refused(-res);
-    if (res == 0 || (cqe.flags & IORING_CQE_F_BUFFER) == 0) return incomplete;
-    const auto size = static_cast<unsigned>(res);
+    if (cqe.res < 0) return refused(-cqe.res);
+    if (cqe.res == 0 || (cqe.flags & IORING_CQE_F_BUFFER) == 0) return incomplete;
+    const auto size = static_cast<unsigned>(cqe.res);
     unsigned id = cqe.flags >> IORING_CQE_BUFFER_SHIFT;
     if (fault::injected("receive_order") != 0) id ^= 1U;
     if (id >= buffers) return out_of_order;
