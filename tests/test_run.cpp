@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
+#include "aborts.hpp"
 #include "net_helpers.hpp"
 
 #include <io/program.hpp>
@@ -20,6 +21,7 @@
 #include <iterator>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -635,4 +637,85 @@ TEST_CASE("a program that cannot be set up ends with 2") {
     options.core.backend = backend::automatic;
     CHECK(run(options, []() -> task<> { co_return; }) == 2);
     ::unsetenv("RINGLET_BACKEND");
+}
+
+namespace {
+struct belongings {
+    std::optional<chunk> bytes;
+    std::optional<tcp_stream> stream;
+    splice_pipe pipe;
+};
+/// Core 1 makes them, and `take` is awaited on core 0; what that says.
+template <class Take>
+std::string misused_elsewhere(run_options options, Take take) {
+    options.cores = 2;
+    return abort_message([&] {
+        std::atomic<int> step = 0;
+        belongings of_one;
+        const auto come_to = [&](int wanted) -> task<> {
+            const auto limit = now() + 30s;
+            while (step < wanted && now() < limit) co_await yield();
+        };
+        std::ignore = run(options, [&]() -> task<> {
+            // One after the other: listeners of several cores share a port, and its connections.
+            if (core_index() == 0) co_await come_to(1);
+            auto both = co_await net::half_connected();
+            CHECK(both.client.send("bytes"));
+            auto own = co_await both.server.chunks().next();  // both cores' pools are in use
+            if (core_index() == 1) {
+                of_one.bytes = std::move(own).value();
+                auto other = co_await net::half_connected();
+                CHECK(other.client.send("bytes"));
+                std::ignore = co_await other.server.splice_to(of_one.pipe);
+                of_one.stream = std::move(both.server);
+                step = 1;
+                co_await come_to(2);
+                of_one.bytes.reset();
+                of_one.stream.reset();
+                of_one.pipe.reset();
+            } else {
+                co_await take(of_one, both.server);
+                step = 2;
+            }
+        });
+    });
+}
+}  // namespace
+
+TEST_CASE("what is one core's is not given back on another") {
+    flavours::each_backend([](run_options& options) {
+        for (const bool all_dropped : {false, true}) {
+            const auto chunk_ends = [&](belongings& from, tcp_stream&) -> task<> {
+                const auto take = [&]() noexcept { return std::move(*from.bytes); };
+                auto kept = co_await on_core(1, take);
+                if (all_dropped) kept->drop_front(kept->size());
+                kept->reset();
+            };
+            const auto said = misused_elsewhere(options, chunk_ends);
+            CHECK_MESSAGE(says(said, "a chunk was given back on another core than its own"), said);
+        }
+        for (const std::size_t least : {std::size_t{0}, std::size_t{1024}}) {
+            const auto chunk_is_sent = [&](belongings& from, tcp_stream& here) -> task<> {
+                const auto take = [&]() noexcept { return std::move(*from.bytes); };
+                auto kept = co_await on_core(1, take);
+                here.set_zero_copy(least);
+                std::ignore = co_await here.send_all(std::move(*kept));
+            };
+            const auto said = misused_elsewhere(options, chunk_is_sent);
+            CHECK_MESSAGE(says(said, "a chunk was given back on another core than its own"), said);
+        }
+        const auto stream_ends = [](belongings& from, tcp_stream&) -> task<> {
+            const auto take = [&]() noexcept { return std::move(*from.stream); };
+            std::ignore = co_await on_core(1, take);
+        };
+        const auto closed = misused_elsewhere(options, stream_ends);
+        CHECK_MESSAGE(says(closed, "given up or destroyed on another core than its own"), closed);
+        const auto pipe_ends = [](belongings& from, tcp_stream&) -> task<> {
+            const auto take = [&]() noexcept { return std::move(from.pipe); };
+            auto kept = co_await on_core(1, take);
+            kept->reset();
+        };
+        const auto piped = misused_elsewhere(options, pipe_ends);
+        CHECK_MESSAGE(says(piped, "a pipe was given back on another core than its own"), piped);
+    });
 }

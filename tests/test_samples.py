@@ -214,8 +214,8 @@ def doctor_answers(_):
     said = json.loads(out)["loops"]["registered buffers"]["value"]
     got = re.match(r"(\d+) of 2048 KiB wanted; a quarter of the 1024 KiB of locked memory", said)
     expect("there is no ring" in said or (got and int(got[1]) <= 256), said)
-    # Two buffers of 64 KiB, half of that quarter; fewer where the user has locked more already.
-    expect("there is no ring" in said or "refused more" in said or int(got[1]) == 128, said)
+    # All of that quarter; less where the user has locked more already.
+    expect("there is no ring" in said or "refused more" in said or int(got[1]) == 256, said)
     return f"auto is {told['auto']}"
 
 

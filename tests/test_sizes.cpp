@@ -16,7 +16,7 @@ static_assert(sizeof(completion) == 40);
 static_assert(sizeof(descriptor) == 144);
 static_assert(sizeof(tcp_stream) == 8);
 static_assert(sizeof(file) == 8);
-static_assert(sizeof(splice_pipe) == 16);
+static_assert(sizeof(splice_pipe) == 24);
 static_assert(sizeof(chunk) == 16);
 
 // Streams: what a session waits in.
@@ -50,7 +50,7 @@ struct function {
     int* where;
     int operator()() const noexcept { return *where; }
 };
-static_assert(sizeof(uring_op) == 160);
+static_assert(sizeof(uring_op) == 176);
 static_assert(sizeof(detail::blocking_op<function>) == 112);
 static_assert(sizeof(on_core<function>) == 72);
 static_assert(sizeof(sleep_for) == 120);

@@ -43,6 +43,10 @@ buffer_options sane(buffer_options o) noexcept {
     return o;
 }
 
+/// Behind the buffers, and never touched: a chunk of which all has been dropped points to the end of
+/// its buffer, which must not be the begin of another core's.
+constexpr std::size_t gap = 4096;
+
 }  // namespace
 
 buffer_pool::buffer_pool(core& home, const buffer_options& options) noexcept
@@ -59,10 +63,10 @@ buffer_pool::~buffer_pool() {
     const std::size_t small = std::size_t{options_.limit} * options_.size;
     const std::size_t large = std::size_t{options_.large_limit} * options_.large_size;
     unpoison(memory_, small);
-    sys::unmap_memory(memory_, small);
+    sys::unmap_memory(memory_, small + gap);
     if (large_memory_ == nullptr) return;
     unpoison(large_memory_, large);
-    sys::unmap_memory(large_memory_, large);
+    sys::unmap_memory(large_memory_, large + gap);
 }
 
 int buffer_pool::open_now() noexcept {
@@ -76,10 +80,11 @@ int buffer_pool::open_now() noexcept {
     } catch (const std::bad_alloc&) {
         return -ENOMEM;
     }
-    memory_ = static_cast<std::byte*>(sys::map_memory(small));
+    memory_ = static_cast<std::byte*>(sys::map_memory(small + gap));
     if (memory_ == nullptr) return -ENOMEM;
+    small_bytes_ = small;
     poison(memory_, small);
-    if (large > 0) large_memory_ = static_cast<std::byte*>(sys::map_memory(large));
+    if (large > 0) large_memory_ = static_cast<std::byte*>(sys::map_memory(large + gap));
     if (large_memory_ == nullptr) {
         options_.large_limit = 0;
     } else {
@@ -319,14 +324,9 @@ buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
     return {.data = memory, .size = room_of(id), .id = id};
 }
 
-/// Of a slice that this pool may never have given out nothing is known but where it must be.
-bool buffer_pool::is_ours_otherwise(const std::byte* data, std::uint32_t id) const noexcept {
-    const std::size_t small = std::size_t{options_.limit} * options_.size;
-    if (slices_.holds(id)) return within(data, memory_, small);
-    const std::uint32_t large = id - options_.limit;
-    return large < options_.large_limit &&
-           within(data, large_memory_ + std::size_t{large} * options_.large_size,
-                  options_.large_size);
+bool buffer_pool::is_in_a_large_one(const std::byte* data) const noexcept {
+    return large_memory_ != nullptr &&
+           within(data, large_memory_, std::size_t{options_.large_limit} * options_.large_size);
 }
 
 void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {

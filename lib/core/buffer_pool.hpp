@@ -106,13 +106,12 @@ public:
     /// The kernel has filled so much more of this one, and `goes_on` with it: that as a slice. Its
     /// `data` is null when there are too many slices, and the bytes are lost.
     [[nodiscard]] room slice_taken(std::uint32_t buffer, std::uint32_t size, bool goes_on) noexcept;
-    /// A lease is about to end here: its bytes must lie in this pool's buffer.
-    void must_be_ours(const std::byte* data, std::uint32_t id) const noexcept {
-        const std::size_t size = options_.size;
-        const bool ours = id < options_.limit ? within(data, memory_ + id * size, size)
-                                              : is_ours_otherwise(data, id);
-        RINGLET_CHECK(ours, "a chunk was given back on another core than its own: copy its bytes, "
-                            "or move the stream");
+    /// A lease is about to end here: its bytes must lie in this pool, which shares no memory with
+    /// another core's.
+    void must_be_ours(const std::byte* data) const noexcept {
+        RINGLET_CHECK(within(data, memory_, small_bytes_) || is_in_a_large_one(data),
+                      "a chunk was given back on another core than its own: copy its bytes, or move "
+                      "the stream");
     }
     void give_back(std::uint32_t id) noexcept {
         --leased_;
@@ -229,7 +228,7 @@ private:
         return reinterpret_cast<std::uintptr_t>(data) - reinterpret_cast<std::uintptr_t>(begin) <=
                size;
     }
-    [[nodiscard]] bool is_ours_otherwise(const std::byte* data, std::uint32_t id) const noexcept;
+    [[nodiscard]] bool is_in_a_large_one(const std::byte* data) const noexcept;
     [[nodiscard]] std::uint32_t room_of(std::uint32_t id) const noexcept {
         return id < options_.limit ? options_.size : options_.large_size;
     }
@@ -267,6 +266,7 @@ private:
     std::uint32_t fed_hands_ = 0;
     std::uint32_t fed_rings_ = 0;
     std::byte* memory_ = nullptr;
+    std::size_t small_bytes_ = 0;
     std::byte* large_memory_ = nullptr;
     // Given back, last on top; what has never been used comes after that.
     std::unique_ptr<std::uint16_t[]> free_;

@@ -16,7 +16,7 @@ namespace ringlet {
 
 void chunk::give_back() noexcept {
     buffer_pool& pool = here().buffers();
-    pool.must_be_ours(data_, buffer_);
+    pool.must_be_ours(data_);
     pool.give_back(buffer_);
     data_ = nullptr;
     size_ = 0;

@@ -176,9 +176,10 @@ public:
 
     [[nodiscard]] bool over() const noexcept { return static_cast<bool>(out_->end); }
     [[nodiscard]] std::size_t most() const noexcept { return most_; }
-    [[nodiscard]] recv_chunk_op next_chunk() const noexcept {
-        return most_ < most_spliced ? from.chunks(static_cast<std::uint32_t>(most_)).next()
-                                    : from.chunks().next();
+    [[nodiscard]] recv_chunk_op next_chunk() noexcept {
+        const bool by_hand = std::exchange(at_mark_, false) || most_ < most_spliced;
+        return by_hand ? from.chunks(static_cast<std::uint32_t>(most_)).next()
+                       : from.chunks().next();
     }
 
     // ---- copy or splice ------------------------------------------------------------------------
@@ -197,6 +198,13 @@ public:
         return false;
     }
     void copy_for_now() noexcept { streak_ = 0; }
+    /// What is behind an urgent mark is received by a system call of ours: a multishot receive in the
+    /// ring that comes there while a signal is pending (a new worker of the ring's is one) finds
+    /// nothing and waits for an edge that has been.
+    void copy_behind_mark() noexcept {
+        at_mark_ = true;
+        copy_for_now();
+    }
     void never_splice() noexcept {
         streak_ = 0;
         unfit_ = true;
@@ -252,6 +260,7 @@ private:
     relaying& all_;
     relay_result::side sender_;
     bool unfit_ = false;
+    bool at_mark_ = false;
     unsigned small_ = 0;
     relayed* out_;
     std::uint64_t* total_ = nullptr;
@@ -328,7 +337,9 @@ task<> splice(direction& d) {
                 d.copy_for_now();
             } else if (cannot_splice(e)) {
                 d.never_splice();
-            } else if (e != std::errc::device_or_resource_busy) {
+            } else if (e == std::errc::device_or_resource_busy) {
+                d.copy_behind_mark();
+            } else {
                 d.receiving_ended(e);
             }
             co_return;

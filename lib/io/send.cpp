@@ -60,7 +60,7 @@ bool send_all_op::start(core& c, cancel_scope& context) noexcept {
     descriptor& d = *descriptor_;
     if (d.zero_copy == 0 || c.ring() == nullptr || lease_.empty() || left_ >> (d.zero_copy + 9) == 0)
         [[likely]] return operation::start(c, context);
-    c.buffers().must_be_ours(data_, lease_.buffer_);
+    c.buffers().must_be_ours(data_);
     auto* const r = c.zero_copies().begin(d, *this, lease_.buffer_);
     if (r == nullptr) return operation::start(c, context);
     lease_.let_go();
