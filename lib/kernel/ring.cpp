@@ -278,6 +278,9 @@ void ring::forget_in_child() noexcept {
     enter_flags_ &= ~static_cast<unsigned>(IORING_ENTER_REGISTERED_RING);
     // Full, so that the next entry asks for room, and without answers.
     tail_ = sq_entries_ = 0;
+#ifndef NDEBUG
+    noted_ = 0;
+#endif
     sq_head_ = sq_flags_ = &nothing[0];
     sq_tail_ = &nothing[1];
     cq_head_ = &nothing[2];
