@@ -453,7 +453,7 @@ int compare(const settings& set, const std::optional<report>& baseline) {
     how.folder = scratch.path();
     all.level = to_string(set.wanted());
     all.regime = regime_of(set);
-    all.rounds = set.rounds > 0 ? set.rounds : set.quick ? 2 : 5;
+    all.rounds = set.rounds > 0 ? set.rounds : set.quick ? 2 : 3;
     all.seconds = how.seconds;
     bool no_ring = false;
     bool complete = true;
@@ -597,7 +597,7 @@ void describe_options(samples::command_line& line, settings& set) {
     line.text("only", set.only, "PATTERN", "cells whose name matches, as in 'echo/64*,churn/*'");
     line.text("servers", set.servers, "PATTERN",
               "servers whose name matches, as in 'ringlet*,C *'");
-    line.number("rounds", set.rounds, 1, 1000, "runs of each server in each cell (default 5)");
+    line.number("rounds", set.rounds, 1, 1000, "runs of each server in each cell (default 3)");
     line.seconds("seconds", set.seconds, 0.01, 3600,
                  "of each run, in short turns with the cell's other servers (default 0.3)");
     line.number("retries", set.retries, 0, 100,
