@@ -55,22 +55,29 @@ for turn in range(1000):
 """
 
 
-# One that is busy elsewhere for 0.5 s before it accepts the fourth connection.
+# One that accepts the fourth connection only when the three before it have nothing more to say.
 SLOW_DOOR = """#!/usr/bin/env python3
-import socket, threading, time
+import select, socket
 door = socket.create_server(("127.0.0.1", 0))
 print(f"slow: listening on 127.0.0.1:{door.getsockname()[1]} backend=epoll", flush=True)
-def serve(peer):
-    while got := peer.recv(65536):
-        peer.sendall(got)
-    peer.close()
-threads = 0
+watched = [door]
+open_to_all = False
 while True:
-    peer, _ = door.accept()
-    threads += 1
-    if threads == 4:
-        time.sleep(0.5)
-    threading.Thread(target=serve, args=(peer,), daemon=True).start()
+    ready = select.select(watched, [], [], None if open_to_all else 0.2)[0]
+    if not ready:
+        open_to_all = True
+        if door not in watched:
+            watched.append(door)
+    for one in ready:
+        if one is door:
+            watched.append(door.accept()[0])
+            if len(watched) == 4 and not open_to_all:
+                watched.remove(door)
+        elif got := one.recv(65536):
+            one.sendall(got)
+        else:
+            watched.remove(one)
+            one.close()
 """
 
 
@@ -491,7 +498,7 @@ def with_false_twin(scratch, action: str, twin="limit_epoll", text=LIAR,
 
 
 def test_nothing_measured_replaces_nothing(scratch):
-    folder = programs_with(scratch, "echo_bench", "#!/bin/sh\nexec sleep 60\n")
+    folder = programs_with(scratch, "echo_bench", "#!/bin/sh\nexec tail -f /dev/null\n")
     file = scratch / "before.json"
     file.write_text("what was there")
     child = start(*ONE_CELL, "--json", file, folder=folder, stdout=subprocess.DEVNULL,
