@@ -16,6 +16,7 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace ringlet::kernel {
 
@@ -225,7 +226,9 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
     // that may never come.
     // It is waited out first, and the deadline looked at only after that.
     if (timeout_ns >= 0) min_wait_ns = std::min(min_wait_ns, timeout_ns);
-    const bool batching = wait_count > 1 && min_wait_ && min_wait_ns > 0;
+    // Nor is a batch waited for by what a passed limit has just cancelled.
+    const bool cancels = std::exchange(cancels_, false);
+    const bool batching = wait_count > 1 && min_wait_ && min_wait_ns > 0 && !cancels;
     if (wait_count > 1 && !batching) wait_count = 1;
     if (batching && timeout_ns < 0) timeout_ns = 3'600'000'000'000;
     ++enters;
@@ -301,6 +304,7 @@ void ring::cancel(std::uint64_t user_data) noexcept {
     io_uring_sqe& sqe = take();
     io_uring_prep_cancel64(&sqe, user_data, 0);
     sqe.user_data = static_cast<std::uint64_t>(tag::nobody);
+    cancels_ = true;
 }
 
 int ring::provide_buffers(io_uring_buf_ring* entries, unsigned count, bool incremental) noexcept {

@@ -237,6 +237,7 @@ private:
     bool proven_ = false;
     int takes_limit_ = -1;  // not asked yet
     bool min_wait_ = false;
+    bool cancels_ = false;  // one is among the entries of the next enter
     bool registered_ = false;
     bool workers_capped_ = false;
     [[no_unique_address]] ledger ledger_;
