@@ -152,31 +152,20 @@ std::string refusal(const core_options& options, void (*fill)(io_uring_sqe&)) {
         block_on(*c, ask());
     });
 }
+template <unsigned flag>
+void nop_with(io_uring_sqe& sqe) {
+    io_uring_prep_nop(&sqe);
+    sqe.flags |= flag;
+}
 }  // namespace
 
 TEST_CASE("what would hang, or take what is others', is refused by name") {
     using fill = void (*)(io_uring_sqe&);
     const std::pair<fill, const char*> bad[] = {
-        {[](io_uring_sqe& sqe) {
-             io_uring_prep_nop(&sqe);
-             sqe.flags |= IOSQE_CQE_SKIP_SUCCESS;
-         },
-         "IOSQE_CQE_SKIP_SUCCESS: a success would never be told"},
-        {[](io_uring_sqe& sqe) {
-             io_uring_prep_nop(&sqe);
-             sqe.flags |= IOSQE_IO_LINK;
-         },
-         "IOSQE_IO_LINK: the next entry is whatever task's"},
-        {[](io_uring_sqe& sqe) {
-             io_uring_prep_nop(&sqe);
-             sqe.flags |= IOSQE_IO_HARDLINK;
-         },
-         "IOSQE_IO_HARDLINK: the next entry is whatever task's"},
-        {[](io_uring_sqe& sqe) {
-             io_uring_prep_nop(&sqe);
-             sqe.flags |= IOSQE_IO_DRAIN;
-         },
-         "IOSQE_IO_DRAIN: it waits for all that is in the ring"},
+        {nop_with<IOSQE_CQE_SKIP_SUCCESS>, "IOSQE_CQE_SKIP_SUCCESS: a success would never be told"},
+        {nop_with<IOSQE_IO_LINK>, "IOSQE_IO_LINK: the next entry is whatever task's"},
+        {nop_with<IOSQE_IO_HARDLINK>, "IOSQE_IO_HARDLINK: the next entry is whatever task's"},
+        {nop_with<IOSQE_IO_DRAIN>, "IOSQE_IO_DRAIN: it waits for all that is in the ring"},
         {[](io_uring_sqe& sqe) {
              io_uring_prep_recv(&sqe, -1, nullptr, 0, 0);
              sqe.flags |= IOSQE_BUFFER_SELECT;

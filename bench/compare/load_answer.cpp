@@ -11,6 +11,16 @@
 
 namespace bench {
 
+// The members' names are load's. What it has not said is 0.
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(server_counts, cpu_ns, user_ticks, system_ticks,
+                                                voluntary, involuntary, wait_ns, stolen_ticks,
+                                                rss_fresh, rss)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(load_answer, seconds, messages, rate, mb_per_second,
+                                                p50_us, p90_us, p99_us, p99_9_us, max_us,
+                                                late_p99_us, connected, client_cpu_ns,
+                                                client_wait_ns, errors, mismatches, trouble,
+                                                counted_calls, counted_messages, server)
+
 namespace {
 constexpr double tick_seconds = 0.01;
 }
@@ -18,39 +28,8 @@ constexpr double tick_seconds = 0.01;
 load_answer load_answer_of(const std::string& json) {
     try {
         const auto parsed = nlohmann::json::parse(json);
-        load_answer a;
-        const auto take = [](const nlohmann::json& from, const char* key, double& into) {
-            into = from.value(key, 0.0);
-        };
-        take(parsed, "seconds", a.seconds);
-        take(parsed, "messages", a.messages);
-        take(parsed, "rate", a.rate);
-        take(parsed, "mb_per_second", a.mb_per_second);
-        take(parsed, "p50_us", a.p50_us);
-        take(parsed, "p90_us", a.p90_us);
-        take(parsed, "p99_us", a.p99_us);
-        take(parsed, "p99_9_us", a.p99_9_us);
-        take(parsed, "max_us", a.max_us);
-        take(parsed, "late_p99_us", a.late_p99_us);
+        auto a = parsed.get<load_answer>();
         if (parsed.contains("fairness")) a.fairness = parsed["fairness"].get<double>();
-        take(parsed, "connected", a.connected);
-        take(parsed, "client_cpu_ns", a.client_cpu_ns);
-        take(parsed, "client_wait_ns", a.client_wait_ns);
-        take(parsed, "errors", a.errors);
-        take(parsed, "mismatches", a.mismatches);
-        take(parsed, "counted_calls", a.counted_calls);
-        take(parsed, "counted_messages", a.counted_messages);
-        a.trouble = parsed.value("trouble", "");
-        const auto server = parsed.value("server", nlohmann::json::object());
-        take(server, "cpu_ns", a.server.cpu_ns);
-        take(server, "user_ticks", a.server.user_ticks);
-        take(server, "system_ticks", a.server.system_ticks);
-        take(server, "voluntary", a.server.voluntary);
-        take(server, "involuntary", a.server.involuntary);
-        take(server, "wait_ns", a.server.wait_ns);
-        take(server, "stolen_ticks", a.server.stolen_ticks);
-        take(server, "rss_fresh", a.server.rss_fresh);
-        take(server, "rss", a.server.rss);
         return a;
     } catch (const nlohmann::json::exception&) {
         throw file_error("its answer is not JSON");

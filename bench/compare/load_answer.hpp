@@ -9,6 +9,19 @@
 
 namespace bench {
 
+/// What it read of the server's process.
+struct server_counts {
+    double cpu_ns = 0;
+    double user_ticks = 0;
+    double system_ticks = 0;
+    double voluntary = 0;
+    double involuntary = 0;
+    double wait_ns = 0;
+    double stolen_ticks = 0;
+    double rss_fresh = 0;
+    double rss = 0;
+};
+
 /// What load said in a line of JSON, of one window or of all.
 struct load_answer {
     double seconds = 0;
@@ -30,17 +43,7 @@ struct load_answer {
     std::string trouble;
     double counted_calls = 0;
     double counted_messages = 0;
-    struct {
-        double cpu_ns = 0;
-        double user_ticks = 0;
-        double system_ticks = 0;
-        double voluntary = 0;
-        double involuntary = 0;
-        double wait_ns = 0;
-        double stolen_ticks = 0;
-        double rss_fresh = 0;
-        double rss = 0;
-    } server;
+    server_counts server;
 };
 /// Throws file_error when it is none.
 [[nodiscard]] load_answer load_answer_of(const std::string& json);

@@ -15,23 +15,24 @@ namespace ringlet {
 namespace {
 
 /// What would hang the operation, or take what belongs to others; io/uring.hpp tells users.
-void check_flags(unsigned flags) noexcept {
-    RINGLET_CHECK((flags & IOSQE_CQE_SKIP_SUCCESS) == 0,
-                  "uring(): IOSQE_CQE_SKIP_SUCCESS: a success would never be told, and the task "
-                  "wait for ever");
-    RINGLET_CHECK((flags & IOSQE_IO_LINK) == 0,
-                  "uring(): IOSQE_IO_LINK: the next entry is whatever task's: await one operation "
-                  "after the other");
-    RINGLET_CHECK((flags & IOSQE_IO_HARDLINK) == 0,
-                  "uring(): IOSQE_IO_HARDLINK: the next entry is whatever task's: await one "
-                  "operation after the other");
-    RINGLET_CHECK((flags & IOSQE_IO_DRAIN) == 0,
-                  "uring(): IOSQE_IO_DRAIN: it waits for all that is in the ring, and the core's "
-                  "own poll there never ends");
-    RINGLET_CHECK((flags & IOSQE_BUFFER_SELECT) == 0,
-                  "uring(): IOSQE_BUFFER_SELECT: the buffer would be lost to the core's pool: "
-                  "name memory, or receive by chunks()");
-}
+constexpr struct {
+    unsigned flag;
+    const char* why;
+} refused_flags[] = {
+    {IOSQE_CQE_SKIP_SUCCESS,
+     "uring(): IOSQE_CQE_SKIP_SUCCESS: a success would never be told, and the task wait for ever"},
+    {IOSQE_IO_LINK,
+     "uring(): IOSQE_IO_LINK: the next entry is whatever task's: await one operation after the other"},
+    {IOSQE_IO_HARDLINK,
+     "uring(): IOSQE_IO_HARDLINK: the next entry is whatever task's: await one operation after the "
+     "other"},
+    {IOSQE_IO_DRAIN,
+     "uring(): IOSQE_IO_DRAIN: it waits for all that is in the ring, and the core's own poll there "
+     "never ends"},
+    {IOSQE_BUFFER_SELECT,
+     "uring(): IOSQE_BUFFER_SELECT: the buffer would be lost to the core's pool: name memory, or "
+     "receive by chunks()"},
+};
 
 bool multishot(const io_uring_sqe& sqe) noexcept {
     switch (sqe.opcode) {
@@ -58,7 +59,8 @@ bool uring_op::start(core& c, cancel_scope& context) noexcept {
 void uring_op::prepare(io_uring_sqe& sqe) noexcept {
     std::memset(&sqe, 0, sizeof sqe);  // `fill` may set no more than it needs
     fill_(room_.data(), sqe);
-    check_flags(sqe.flags);
+    for (const auto& refused : refused_flags)
+        RINGLET_CHECK((sqe.flags & refused.flag) == 0, refused.why);
     RINGLET_CHECK(!multishot(sqe),
                   "uring(): a multishot operation: only its first answer would be told, and what "
                   "the others bring be lost");
