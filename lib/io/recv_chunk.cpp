@@ -28,12 +28,16 @@ namespace {
 constexpr unsigned one_chunk_more = 2;
 }  // namespace
 
-/// Armed all the time: most waits cost no submission, and cancelling one costs nothing.
+/// Armed all the time: most waits cost no submission, and cancelling one costs nothing. A stream of
+/// large messages has taken all there was and asks the ring to tell of more.
 inline recv_chunk_op::start_by recv_chunk_op::usual_start(core& c) const noexcept {
-    const descriptor& d = *descriptor_;
-    const bool will_be_told = d.many.armed || (!d.readable && d.registered && c.buffers().opened());
-    return will_be_told && !limited() && !many::has_answer(d.many) ? start_by::waiting
-                                                                   : start_by::other;
+    descriptor& d = *descriptor_;
+    if (limited() || many::has_answer(d.many)) return start_by::other;
+    if (d.many.armed) return start_by::waiting;
+    if (d.readable) return start_by::other;
+    if (d.registered) return c.buffers().opened() ? start_by::waiting : start_by::other;
+    const bool may_ask = d.bulk && !d.starved().linked() && c.ring() != nullptr;
+    return may_ask && !c.ring()->full() ? start_by::submission : start_by::other;
 }
 
 bool recv_chunk_op::start(core& c, cancel_scope& context) noexcept {

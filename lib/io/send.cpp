@@ -52,8 +52,9 @@ int send_op::attempt() noexcept { return try_send(*descriptor_, data_, size_); }
 inline send_all_op::start_by send_all_op::usual_start(core& c) const noexcept {
     const descriptor& d = *descriptor_;
     if (c.ring() == nullptr) return start_by::attempt;
-    return !d.bulk && d.zero_copy == 0 && !c.ring()->full() ? start_by::submission
-                                                            : start_by::other;
+    if (d.zero_copy != 0) return start_by::other;
+    if (d.bulk) return start_by::attempt;
+    return !c.ring()->full() ? start_by::submission : start_by::other;
 }
 
 bool send_all_op::start(core& c, cancel_scope& context) noexcept {
