@@ -205,7 +205,7 @@ TEST_CASE("compare: a turn is short, and holds several round trips") {
         return made;
     };
     CHECK(plan("echo/64x64").turns == 15);
-    CHECK(plan("open20k/64x64").turns == 15);
+    CHECK(plan("open20k/64x64").turns == 3);  // a stall shall keep many waiting
     CHECK(plan("echo/4096x64").seconds > 4096 * 4 * 5e-6);
     CHECK(plan("echo/4096x64").warmup > 4096 * 5e-6);
     CHECK(plan("idle4096/64x64").turns == 15);

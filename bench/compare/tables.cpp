@@ -208,7 +208,7 @@ constexpr std::string_view legend =
     "CPU us: the server's user and system time per message, median and range over the rounds. /C, "
     "/peer, /ours: CPU per message relative to the best C server of the same backend, the best "
     "peer, and ringlet on the same backend (the best by its median), within a round; for proxies "
-    "and files the best C server of any. calls: system calls per message. sleeps, preempt: "
+    "and files, and where C has none on that backend, the best C server of any. calls: system calls per message. sleeps, preempt: "
     "voluntary and involuntary context switches per message. p50 to max: latency in us, max the "
     "greatest of all rounds; `load late`: how late 1 % of a rate's messages or more went out, by "
     "the generator's fault. fair: what the slowest connection got of what the fastest got. B/conn: "
