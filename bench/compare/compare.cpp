@@ -123,6 +123,19 @@ std::vector<const server*> servers_for(const settings& set, const std::vector<se
     return some;
 }
 
+/// A line that names those who would take part and are not there; empty when all are.
+std::string missing_text(const settings& set) {
+    const auto cells = chosen_workloads(set);
+    const level l = set.servers.empty() ? set.wanted() : level::full;
+    std::string names;
+    for (const server& s : chosen_servers(set))
+        if (!is_installed(s) && std::any_of(cells.begin(), cells.end(), [&](const workload& w) {
+                return takes_part(s, w, l);
+            }))
+            names += (names.empty() ? "" : ", ") + s.name;
+    return names.empty() ? names : "Not measured, since its package is missing: " + names + "\n\n";
+}
+
 bool anything_to_measure(const settings& set) {
     if (!set.only.empty() && bench::matches(set.only, "micro")) return true;
     const auto servers = chosen_servers(set);
@@ -464,6 +477,7 @@ int compare(const settings& set, const std::optional<report>& baseline) {
         bench::say(stdout, head_text(all) + "\n");
         if (!how.cpus.warning.empty())
             bench::say(stdout, fmt::format("WARNING: {}\n\n", how.cpus.warning));
+        bench::say(stdout, missing_text(set));
         std::fflush(stdout);
         if (no_ring && baseline) refuse_without_ring(set, *baseline);
         bench::neighbour beside(neighbours()[set.beside], how.cpus);
