@@ -898,5 +898,53 @@ def stop_when_idle(backend):
     return f"at most {slowest * 1e3:.0f} ms with 10 idle sessions"
 
 
+@case(BOTH)
+def stderr_that_nobody_reads(backend):
+    """What is told is dropped, and counted, before a loop waits for its reader."""
+    reader, writer = os.pipe()
+
+    def fill():
+        os.set_blocking(writer, False)
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(writer, bytes(4096))
+        os.set_blocking(writer, True)  # for the server too: it is one pipe
+
+    def drain() -> bytes:
+        return os.read(reader, 1 << 20) if select.select([reader], [], [], 0)[0] else b""
+
+    def before():
+        resource.setrlimit(resource.RLIMIT_NOFILE, (128, 128))
+        os.dup2(writer, 2)
+
+    fill()
+    with server(backend, "--idle", "0", before=before) as s, contextlib.ExitStack() as ends:
+        ends.callback(os.close, reader)
+        ends.callback(os.close, writer)
+        first = ends.enter_context(s.connect())
+        echo(first, b"begun")  # before that the signal is ignored
+        s.signal(signal.SIGUSR1)
+        for _ in range(20):  # each answer is a turn of the loop in which the signal may be taken
+            echo(first, b"a report is due")
+        for _ in range(150):  # more than there are descriptors: the library tells of that
+            ends.enter_context(s.connect())
+        for _ in range(20):
+            echo(first, b"no descriptors")
+        told = drain().lstrip(b"\0")
+        expect(told == b"", f"told to a full pipe: {told[:200]!r}")
+
+        def report():
+            nonlocal told
+            s.signal(signal.SIGUSR1)
+            told += drain()
+            return b"buffers=" in told
+
+        wait_until(report, 5, "a report, once there is room")
+        expect(b"messages dropped here, since nobody read them: " in told, f"{told[:500]!r}")
+        fill()
+        s.stop()
+    return "reports and refused accepts: dropped, counted"
+
+
 if __name__ == "__main__":
     sys.exit(SUITE.run())

@@ -11,7 +11,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <mutex>
 #include <new>
@@ -338,9 +337,9 @@ void acceptor::absorb(int error) noexcept {
     const std::string_view remedy = error == -EMFILE   ? kernel::raise_open_files
                                     : error == -ENFILE ? kernel::raise_all_open_files
                                                        : std::string_view();
-    std::fprintf(stderr, "ringlet: accept on %s: %s; new connections wait in the backlog%s%.*s\n",
-                 local_.to_string().c_str(), std::strerror(-error), remedy.empty() ? "" : "; ",
-                 static_cast<int>(remedy.size()), remedy.data());
+    sys::tell("ringlet: accept on %s: %s; new connections wait in the backlog%s%.*s\n",
+              local_.to_string().c_str(), std::strerror(-error), remedy.empty() ? "" : "; ",
+              static_cast<int>(remedy.size()), remedy.data());
 }
 
 void acceptor::pause::over(timer& t) noexcept {

@@ -135,6 +135,9 @@ enum class limit_kind { open_files, locked_memory };
 [[nodiscard]] limit get_limit(limit_kind kind) noexcept;
 /// Raises the soft limit to the hard one.
 void raise_limit(limit_kind kind) noexcept;
+/// Writes a line to stderr (by printf(3)'s rules, PIPE_BUF bytes at most), or drops it where there is
+/// no room: no loop waits for a reader that has stalled.
+[[gnu::format(printf, 1, 2)]] void tell(const char* format, ...) noexcept;
 /// `6.18.44`, from uname(2).
 void kernel_release(char* room, std::size_t size) noexcept;
 

@@ -14,7 +14,6 @@
 #include <array>
 #include <atomic>
 #include <csignal>
-#include <cstdio>
 #include <exception>
 #include <latch>
 #include <memory>
@@ -94,7 +93,7 @@ struct core_run {
 /// Guards program::running against stop() from a thread of the user's.
 std::mutex running_mutex;
 
-void say(const char* what) noexcept { std::fprintf(stderr, "ringlet: %s\n", what); }
+void say(const char* what) noexcept { sys::tell("ringlet: %s\n", what); }
 
 task<void> watch_signals(runtime& all) {
     signal_set signals{SIGINT, SIGTERM};
@@ -122,7 +121,7 @@ void guarded(runtime& all, Step step) noexcept {
         return;
     } catch (const std::exception& e) {
         if (!all.failed.exchange(true))
-            std::fprintf(stderr, "ringlet: a task ended with an exception: %s\n", e.what());
+            sys::tell("ringlet: a task ended with an exception: %s\n", e.what());
     } catch (...) {
         if (!all.failed.exchange(true)) say("a task threw something that is no std::exception");
     }
@@ -143,7 +142,7 @@ std::unique_ptr<core> make_core(runtime& all) noexcept {
         if (!all.unusable.exchange(true)) say(why.c_str());
     } catch (const std::exception& e) {
         if (!all.unusable.exchange(true))
-            std::fprintf(stderr, "ringlet: a core could not be made: %s\n", e.what());
+            sys::tell("ringlet: a core could not be made: %s\n", e.what());
     }
     return nullptr;
 }
@@ -233,9 +232,9 @@ int detail::run_on_cores(const run_options& options, const std::function<task<vo
             threads.emplace_back(run_core, std::ref(all), i, std::cref(body));
         } catch (const std::exception& e) {
             // The threads that do run wait at the latch for all: stand in for the missing ones.
-            std::fprintf(stderr, "ringlet: thread for core %u: %s; lower run_options::cores "
-                                 "(--cores) or raise `ulimit -u`\n",
-                         i, e.what());
+            sys::tell("ringlet: thread for core %u: %s; lower run_options::cores (--cores) or "
+                      "raise `ulimit -u`\n",
+                      i, e.what());
             all.unusable = true;
             all.made.count_down(static_cast<std::ptrdiff_t>(count - i));
             break;

@@ -132,7 +132,7 @@ ringlet::task<> serve_each(ringlet::tcp_listener door, std::uint64_t max_connect
 void tell_no_memory() noexcept {
     static thread_local seldom told;
     if (told.is_due(ringlet::now()))
-        static_cast<void>(std::fputs("ringlet: no memory: a connection was dropped\n", stderr));
+        tell("ringlet: no memory: a connection was dropped\n");
 }
 
 void check_share(const command_line& line, std::uint64_t limit, unsigned cores) {
