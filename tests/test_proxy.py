@@ -1010,5 +1010,34 @@ def socks_noise(backend):
     return f"{len(held)} silent, 60 of noise"
 
 
+@case(BOTH)
+def no_memory_for_a_report(backend):
+    """It is told, and the sessions go on."""
+    if SANITIZED:
+        return "skipped: a sanitizer ends the program where memory cannot be had"
+    with upstream(echo_all) as server_:
+        many = ("--upstream", server_.address) * 3000  # a report as long as that
+        with proxy(backend, *many) as p, p.connect() as c:
+            echo(c, b"before")
+            limits = resource.prlimit(p.pid, resource.RLIMIT_DATA)
+            resource.prlimit(p.pid, resource.RLIMIT_DATA, (4096, limits[1]))
+            p.signal(signal.SIGUSR1)
+            wait_until(lambda: "no memory for a report" in p.stderr() or p.child.poll() is not None,
+                       5, "what became of the report")
+            echo(c, b"after")
+            resource.prlimit(p.pid, resource.RLIMIT_DATA, limits)
+
+            def whole():  # it is longer than what is written at a time
+                p.signal(signal.SIGUSR1)
+                return re.search(r"^tcp_proxy:\n(?:  upstream .*\n){3000}  copied_bytes", p.stderr(),
+                                 re.MULTILINE)
+
+            wait_until(whole, 10, "a whole report of 3000 upstreams")
+            c.shutdown(socket.SHUT_WR)
+            expect(receive(c, 1) == b"", "bytes from nowhere")
+            p.stop()
+    return "told of, and a whole report later"
+
+
 if __name__ == "__main__":
     sys.exit(SUITE.run())

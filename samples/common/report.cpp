@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include <csignal>
+#include <new>
 
 namespace samples {
 
@@ -44,11 +45,15 @@ std::string report::text() const {
 ringlet::task<> report_when_asked(std::string_view program, const make_report& make) {
     ringlet::signal_set asked{SIGUSR1};
     while (co_await asked.next()) {
-        const std::unique_ptr<report> all = make();
-        const auto add = [&]() noexcept { all->add_this_core(); };
-        for (unsigned core = 0; core < ringlet::core_count(); ++core)
-            static_cast<void>(co_await ringlet::on_core(core, add));
-        tell(fmt::format("{}:\n{}", program, all->text()));
+        try {
+            const std::unique_ptr<report> all = make();
+            const auto add = [&]() noexcept { all->add_this_core(); };
+            for (unsigned core = 0; core < ringlet::core_count(); ++core)
+                static_cast<void>(co_await ringlet::on_core(core, add));
+            tell(fmt::format("{}:\n{}", program, all->text()));
+        } catch (const std::bad_alloc&) {
+            tell("ringlet: no memory for a report\n");
+        }
     }
 }
 
