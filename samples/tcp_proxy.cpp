@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <new>
 #include <string>
@@ -127,6 +128,20 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
 
 // ---- the command line -----------------------------------------------------------------------------
 
+/// Whether what goes to `server` comes in at `listen`.
+bool is_this_proxy(ringlet::address server, const ringlet::address& listen) {
+    using ringlet::address;
+    if (server.is_any()) {  // connect(2) takes it for this machine
+        const std::uint16_t port = server.port();
+        server = server.is_v4() ? address::loopback_v4(port) : address::loopback_v6(port);
+    }
+    if (server == listen) return true;
+    const bool is_v4_here = server.is_v4() && server.to_string().starts_with("127.");
+    const bool is_v6_here = server == address::loopback_v6(server.port());
+    return listen.is_any() && server.port() == listen.port() &&
+           (is_v4_here || (is_v6_here && listen.is_v6()));
+}
+
 settings read_command_line(int argc, char** argv) {
     settings set;
     unsigned balance = 0;
@@ -138,7 +153,7 @@ settings read_command_line(int argc, char** argv) {
                                "Passes connections on to servers, until SIGINT or SIGTERM; SIGUSR1 "
                                "shows what it has done.");
     line.address("listen", set.listen,
-                 "where to listen (default 127.0.0.1:7001); port 0 picks one");
+                 "where to listen, or unix:/PATH (default 127.0.0.1:7001); port 0 picks one");
     line.addresses("upstream", set.servers,
                    "a server, HOST:PORT or unix:/PATH; at least one, may be repeated");
     line.choice("balance", {"round-robin", "least"}, balance,
@@ -173,6 +188,11 @@ settings read_command_line(int argc, char** argv) {
         if (!server.is_unix() && server.port() == 0)
             line.refuse(fmt::format("--upstream `{}`: the port is 0; give the server's",
                                     server.to_string()));
+    for (const ringlet::address& server : set.servers)
+        if (is_this_proxy(server, set.listen))
+            line.refuse(fmt::format("--upstream `{}`: that is this proxy (--listen {}): it would "
+                                    "connect to itself without end; give the server's",
+                                    server.to_string(), set.listen.to_string()));
     samples::check_share(line, set.max_connections, set.run.cores);
     set.upstreams.by = static_cast<samples::upstreams::balance>(balance);
     set.relay.mode = static_cast<ringlet::relay_mode>(mode);

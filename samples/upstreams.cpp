@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <chrono>
 #include <utility>
 
@@ -28,19 +29,24 @@ private:
 };
 
 /// A Unix-domain socket whose backlog is full says EAGAIN at once, and nothing tells when there is
-/// room: asked again and again, it is as slow as a TCP one, and no worse.
+/// room: asked again and again, it is as slow as a TCP one, and no worse. The pauses grow, since a
+/// thousand clients may be asking.
 ringlet::task<ringlet::result<ringlet::tcp_stream>> connect_to(const ringlet::address& where,
                                                                ringlet::nanoseconds limit) {
-    constexpr ringlet::nanoseconds pause = std::chrono::milliseconds(5);
+    constexpr ringlet::nanoseconds shortest = std::chrono::milliseconds(5);
+    constexpr ringlet::nanoseconds longest = std::chrono::milliseconds(160);
+    ringlet::nanoseconds pause = shortest;
     const ringlet::time_point until = ringlet::now() + limit;
     for (;;) {
         auto stream = co_await ringlet::tcp_stream::connect(where).within(until - ringlet::now());
         if (stream || !where.is_unix() ||
             stream.error() != std::errc::resource_unavailable_try_again)
             co_return stream;
-        if (ringlet::now() + pause >= until) co_return make_error_code(ringlet::errc::timed_out);
-        const auto slept = co_await ringlet::sleep_for(pause);
+        const ringlet::nanoseconds left = until - shortest - ringlet::now();
+        if (left <= ringlet::nanoseconds(0)) co_return make_error_code(ringlet::errc::timed_out);
+        const auto slept = co_await ringlet::sleep_for(std::min(pause, left));
         if (!slept) co_return slept.error();
+        pause = std::min(2 * pause, longest);
     }
 }
 

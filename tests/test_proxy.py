@@ -1010,6 +1010,24 @@ def socks_noise(backend):
     return f"{len(held)} silent, 60 of noise"
 
 
+@case()
+def its_own_upstream(_):
+    """It would connect to itself until it has no descriptor left."""
+    for listen, upstream_ in (("127.0.0.1:7001", "127.0.0.1:7001"), ("[::1]:7001", "[::1]:7001"),
+                              ("*:7001", "127.0.0.1:7001"), ("*:7001", "127.0.0.2:7001"),
+                              ("*:7001", "[::1]:7001"), ("0.0.0.0:7001", "127.0.0.1:7001"),
+                              ("127.0.0.1:7001", "0.0.0.0:7001"), ("*:7001", "*:7001"),
+                              ("unix:@ringlet-self", "unix:@ringlet-self")):
+        arguments = ("--listen", listen, "--upstream", "127.0.0.1:9", "--upstream", upstream_)
+        expect_refusal(arguments, *call(NAME, *arguments), "this proxy")
+    for listen, upstream_ in (("127.0.0.1:0", "127.0.0.1:7001"), ("*:0", "127.0.0.1:7001"),
+                              ("unix:@ringlet-self", "unix:@ringlet-other")):
+        with proxy("auto", "--upstream", upstream_, listen=listen if ":@" not in listen else
+                   f"{listen}-{os.getpid()}") as p:
+            p.stop()
+    return "9 refusals of one line each"
+
+
 @case(BOTH)
 def no_memory_for_a_report(backend):
     """It is told, and the sessions go on."""

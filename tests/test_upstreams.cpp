@@ -182,3 +182,28 @@ TEST_CASE("a probe that is cancelled was none") {
         CHECK_FALSE(servers.ejected(u));
     });
 }
+
+#ifndef NDEBUG
+TEST_CASE("a full backlog is asked for room again and again, and not often") {
+    flavours::each_virtual([](core&, manual_clock&) -> task<> {
+        auto door = tcp_listener::bind(somebody()).value();
+        upstreams servers({somebody()}, one_failure());
+        // No connect is let through: the server's backlog is as good as full.
+        static int connects_made = 0;
+        connects_made = 0;
+        kernel::fault::hook = [](const char* call) noexcept {
+            if (call != std::string_view("connect")) return 0;
+            ++connects_made;
+            return EAGAIN;
+        };
+        const time_point began = now();
+        CHECK_FALSE(co_await connects(servers));
+        kernel::fault::hook = nullptr;
+        CHECK(now() - began >= 4s);
+        CHECK(now() - began <= 5s);
+        CHECK(connects_made >= 20);
+        CHECK(connects_made <= 50);
+        CHECK(servers.all()[0].failures == 1);
+    });
+}
+#endif
