@@ -88,6 +88,15 @@ unsigned usable_cpus() {
     return sched_getaffinity(0, sizeof set, &set) == 0 ? static_cast<unsigned>(CPU_COUNT(&set)) : 1;
 }
 
+/// Raises the soft limit of locked memory, as ringlet::run() does; what it was before.
+rlimit raise_locked_memory() {
+    rlimit before{};
+    getrlimit(RLIMIT_MEMLOCK, &before);
+    const rlimit raised{.rlim_cur = before.rlim_max, .rlim_max = before.rlim_max};
+    static_cast<void>(setrlimit(RLIMIT_MEMLOCK, &raised));
+    return before;
+}
+
 std::string text_of(rlim_t limit) {
     return limit == RLIM_INFINITY ? "unlimited" : std::to_string(limit);
 }
@@ -232,12 +241,13 @@ row open_files() {
             "nofile=1048576 for docker)"};
 }
 
-row locked_memory() {
-    rlimit limit{};
-    getrlimit(RLIMIT_MEMLOCK, &limit);
+row locked_memory(const rlimit& limit) {
     std::string value = text_of(limit.rlim_cur) + (limit.rlim_cur == RLIM_INFINITY ? "" : " bytes");
+    if (limit.rlim_cur < limit.rlim_max)
+        value += fmt::format(", up to {} without root: ringlet raises it to that",
+                             text_of(limit.rlim_max));
     if (may_lock_memory()) return {"locked memory", value + ", and not counted: CAP_IPC_LOCK"};
-    if (limit.rlim_cur >= much_locked) return {"locked memory", std::move(value)};
+    if (limit.rlim_max >= much_locked) return {"locked memory", std::move(value)};
     return {"locked memory", std::move(value),
             "ulimit -l unlimited (as root; LimitMEMLOCK=infinity for systemd, --ulimit memlock=-1 "
             "for docker)"};
@@ -293,10 +303,10 @@ row threads() {
     return r;
 }
 
-section limits() {
+section limits(const rlimit& locked) {
     std::vector<row> rows;
     rows.push_back(open_files());
-    rows.push_back(locked_memory());
+    rows.push_back(locked_memory(locked));
     rows.push_back(threads());
     rows.push_back(at_least("net.core.somaxconn", "/proc/sys/net/core/somaxconn", long_queue,
                             "connections that may wait for accept"));
@@ -375,11 +385,12 @@ int main(int argc, char** argv) {
         sections.push_back(std::move(s));
     };
     add(machine());
+    const rlimit locked = raise_locked_memory();
     const decision d = decide();
     add(ringlet_would(d));
     add(loops());
     add(features());
-    add(limits());
+    add(limits(locked));
     if (json) {
         print_json(d, sections);
     } else {

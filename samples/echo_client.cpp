@@ -318,6 +318,8 @@ private:
         if (error == std::errc::too_many_files_open) remedy = samples::raise_open_files;
         if (error == std::errc::address_not_available)
             remedy = "the local ports are used up: sysctl net.ipv4.ip_local_port_range";
+        if (error == std::errc::connection_refused)
+            remedy = "nobody listens there: start `echo_server --listen` with this address first";
         all_.note(fmt::format("{}: {}{}{}", what, error.message(), remedy.empty() ? "" : "; ",
                               remedy));
     }

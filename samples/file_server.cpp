@@ -13,10 +13,13 @@
 
 #include <ringlet/ringlet.hpp>
 
+#include <fcntl.h>
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <charconv>
 #include <chrono>
 #include <cstring>
@@ -407,6 +410,11 @@ settings read_command_line(int argc, char** argv) {
                  "this time; 0: never (default 60)");
     line.seconds("request-time", set.request_time, 0.001, 1e6,
                  "time for a request to come in whole (default 10)");
+    // As who serves it: this process's rights, not those of who started it.
+    if (::faccessat(AT_FDCWD, set.root.c_str(), R_OK | X_OK, AT_EACCESS) != 0)
+        line.refuse(fmt::format("--root `{}`: {}; its user must be allowed to read and to enter it "
+                                "(`chmod u+rx`), or give --root another folder",
+                                set.root, std::generic_category().message(errno)));
     line.seconds("grace", set.run.grace, 0, 1e6,
                  "time for answers to go out at a stop (default 5)");
     line.parse(argc, argv);

@@ -6,6 +6,7 @@
 usage: test_file_server.py [--only WORD] PROGRAM... | build/samples
 """
 import contextlib
+import ctypes
 import os
 import pathlib
 import random
@@ -794,6 +795,22 @@ def out_of_memory(backend):
 
 
 # ---- the run -------------------------------------------------------------------------------------
+
+
+@case(BOTH)
+def a_root_that_may_not_be_read(backend):
+    def without_rights():
+        for right in (1, 2):  # root's: PR_CAPBSET_DROP of CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH
+            ctypes.CDLL(None).prctl(24, right, 0, 0, 0)
+
+    with tempfile.TemporaryDirectory() as root:
+        for mode in (0o000, 0o100, 0o400):
+            os.chmod(root, mode)
+            told = call(NAME, "--listen", "127.0.0.1:0", "--root", root, "--backend", backend,
+                        before=without_rights)
+            expect_refusal(oct(mode), *told, root, "Permission denied", "chmod")
+        os.chmod(root, 0o700)
+    return "3 refusals of one line each"
 
 
 if __name__ == "__main__":

@@ -946,5 +946,37 @@ def stderr_that_nobody_reads(backend):
     return "reports and refused accepts: dropped, counted"
 
 
+@case()
+def doctor_raises_locked_memory_as_a_program_does(_):
+    hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)[1]
+    unlimited = hard == resource.RLIM_INFINITY
+    if not unlimited and hard <= 1 << 20:
+        return "skipped: the hard limit leaves nothing to raise"
+
+    def before():
+        LIBC.prctl(24, 14, 0, 0, 0)  # PR_CAPBSET_DROP, CAP_IPC_LOCK: with it nothing is counted
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, (1 << 20, hard))
+
+    code, out, err = call("doctor", "--json", before=before)
+    told = json.loads(out)
+    row = told["limits"]["locked memory"]
+    wanted = f"1048576 bytes, up to {'unlimited' if unlimited else hard} without root"
+    expect(code == 0 and err == "" and row["value"].startswith(wanted), f"{code}, {row}, {err!r}")
+    expect("not counted" not in row["value"], f"{row}")
+    expect((row["remedy"] is None) == (unlimited or hard >= 64 << 20), f"{row}")
+    expect("1024 KiB of locked memory" not in told["loops"]["registered buffers"]["value"], out)
+    return row["value"]
+
+
+@case()
+def nobody_listens(_):
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        address = "127.0.0.1:%d" % unheard.getsockname()[1]
+        code, _, err = call("echo_client", "--connect", address, "--messages", "1")
+    expect(code == 1 and "echo_server --listen" in err and err.count("\n") == 1, f"{code}, {err!r}")
+    return err.strip()
+
+
 if __name__ == "__main__":
     sys.exit(SUITE.run())
