@@ -52,14 +52,9 @@ settings read_command_line(int argc, char** argv) {
                                "Sends back what it receives, until SIGINT or SIGTERM.");
     line.address("listen", set.listen,
                  "where to listen (default 127.0.0.1:7000); port 0 picks one");
-    line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
-    line.backend(set.run.core.backend);
-    line.number("max-connections", set.max_connections, 1, 100'000'000,
-                "sessions at once, shared out over the cores; more wait (default: no limit)");
+    samples::add_server_options(line, set.run, set.max_connections);
     line.seconds("idle", set.idle, 0, 1e6,
                  "ends a session in which nothing moves; 0: never (default 60)");
-    line.seconds("grace", set.run.grace, 0, 1e6,
-                 "time for sessions to finish at a stop (default 5)");
     line.choice("accept", {"each", "one"}, accept,
                 "each core accepts for itself (default), or core 0 deals out in turn");
     line.choice("receive", {"auto", "multishot", "readiness"}, receive,

@@ -387,11 +387,7 @@ ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     auto root = co_await ringlet::file::open(set.root, folder);
     if (!root) throw std::system_error(root.error(), "--root " + set.root);
     site here{set, std::move(*root), {}, {}};
-    const samples::session_task start = [&](ringlet::tcp_stream peer,
-                                            ringlet::semaphore::permit permit) {
-        return session(std::move(peer), here, std::move(permit));
-    };
-    co_await samples::serve_each(std::move(door), set.max_connections, start);
+    co_await samples::serve_each(std::move(door), set.max_connections, session, here);
 }
 
 settings read_command_line(int argc, char** argv) {
@@ -401,22 +397,12 @@ settings read_command_line(int argc, char** argv) {
     line.address("listen", set.listen,
                  "where to listen (default 127.0.0.1:8000); port 0 picks one");
     line.text("root", set.root, "FOLDER", "what to serve (default: the current folder)");
-    line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
-    line.backend(set.run.core.backend);
-    line.number("max-connections", set.max_connections, 1, 100'000'000,
-                "at once, shared out over the cores; more wait (default: no limit)");
+    samples::add_server_options(line, set.run, set.max_connections);
     line.seconds("idle", set.idle, 0, 1e6,
                  "ends a connection without a request, or whose client does not take 1 MiB in "
                  "this time; 0: never (default 60)");
     line.seconds("request-time", set.request_time, 0.001, 1e6,
                  "time for a request to come in whole (default 10)");
-    // As who serves it: this process's rights, not those of who started it.
-    if (::faccessat(AT_FDCWD, set.root.c_str(), R_OK | X_OK, AT_EACCESS) != 0)
-        line.refuse(fmt::format("--root `{}`: {}; its user must be allowed to read and to enter it "
-                                "(`chmod u+rx`), or give --root another folder",
-                                set.root, std::generic_category().message(errno)));
-    line.seconds("grace", set.run.grace, 0, 1e6,
-                 "time for answers to go out at a stop (default 5)");
     line.parse(argc, argv);
     if (set.idle == 0s) set.idle = for_ever;
     samples::check_share(line, set.max_connections, set.run.cores);
@@ -424,6 +410,11 @@ settings read_command_line(int argc, char** argv) {
     if (!std::filesystem::is_directory(set.root, why))
         line.refuse(fmt::format("--root `{}`: {}; give --root a folder that is there", set.root,
                                 why ? why.message() : std::string("not a folder")));
+    // As who serves it: this process's rights, not those of who started it.
+    if (::faccessat(AT_FDCWD, set.root.c_str(), R_OK | X_OK, AT_EACCESS) != 0)
+        line.refuse(fmt::format("--root `{}`: {}; its user must be allowed to read and to enter it "
+                                "(`chmod u+rx`), or give --root another folder",
+                                set.root, std::generic_category().message(errno)));
     return set;
 }
 

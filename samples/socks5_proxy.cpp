@@ -199,11 +199,7 @@ private:
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     proxy p(set);
-    const samples::session_task start = [&](ringlet::tcp_stream client,
-                                            ringlet::semaphore::permit permit) {
-        return session(std::move(client), p, std::move(permit));
-    };
-    co_await samples::serve_each(std::move(door), set.max_connections, start);
+    co_await samples::serve_each(std::move(door), set.max_connections, session, p);
 }
 
 settings read_command_line(int argc, char** argv) {
@@ -224,15 +220,10 @@ settings read_command_line(int argc, char** argv) {
                  "for looking a name up and connecting (default 10)");
     line.choice("mode", {"auto", "copy", "splice"}, mode,
                 "copy, splice, or each direction by what it moves (default auto)");
-    line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
-    line.backend(set.run.core.backend);
-    line.number("max-connections", set.max_connections, 1, 100'000'000,
-                "clients at once, shared out over the cores; more wait (default: no limit)");
     line.seconds("idle", set.relay.idle, 0, 1e6,
                  "ends a session in which nothing moves, or who receives takes nothing; 0: never "
                  "(default 300)");
-    line.seconds("grace", set.run.grace, 0, 1e6,
-                 "time for sessions to finish at a stop (default 5)");
+    samples::add_server_options(line, set.run, set.max_connections);
     line.parse(argc, argv);
     samples::check_share(line, set.max_connections, set.run.cores);
     set.run.core.blocking.threads =

@@ -119,11 +119,7 @@ private:
 
 ringlet::task<> serve(ringlet::tcp_listener door, const settings& set) {
     proxy p(set);
-    const samples::session_task start = [&](ringlet::tcp_stream client,
-                                            ringlet::semaphore::permit permit) {
-        return session(std::move(client), p, std::move(permit));
-    };
-    co_await samples::serve_each(std::move(door), set.max_connections, start);
+    co_await samples::serve_each(std::move(door), set.max_connections, session, p);
 }
 
 // ---- the command line -----------------------------------------------------------------------------
@@ -171,15 +167,10 @@ settings read_command_line(int argc, char** argv) {
     line.choice("splice", {"readiness", "ring"}, splice,
                 "on io_uring by splice(2) when a socket is ready (default), or by the ring's workers");
     line.bytes("pipe-size", pipe_size, 65536, 1U << 30, "of a pipe for splicing (default 1M)");
-    line.number("cores", set.run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
-    line.backend(set.run.core.backend);
-    line.number("max-connections", set.max_connections, 1, 100'000'000,
-                "clients at once, shared out over the cores; more wait (default: no limit)");
     line.seconds("idle", set.relay.idle, 0, 1e6,
                  "ends a session in which nothing moves, or who receives takes nothing; 0: never "
                  "(default 300)");
-    line.seconds("grace", set.run.grace, 0, 1e6,
-                 "time for sessions to finish at a stop (default 5)");
+    samples::add_server_options(line, set.run, set.max_connections);
     line.parse(argc, argv);
     if (set.servers.empty())
         line.refuse("--upstream is missing: give the server that connections shall go to, as in "

@@ -135,6 +135,16 @@ void tell_no_memory() noexcept {
         tell("ringlet: no memory: a connection was dropped\n");
 }
 
+void add_server_options(command_line& line, ringlet::run_options& run,
+                        std::uint64_t& max_connections) {
+    line.number("cores", run.cores, 1, 1024, "loops, each on a thread of its own (default 1)");
+    line.backend(run.core.backend);
+    line.number("max-connections", max_connections, 1, 100'000'000,
+                "clients at once, shared out over the cores; more wait (default: no limit)");
+    line.seconds("grace", run.grace, 0, 1e6,
+                 "time for sessions to finish at a stop (default 5)");
+}
+
 void check_share(const command_line& line, std::uint64_t limit, unsigned cores) {
     if (limit == 0 || limit >= cores) return;
     line.refuse(fmt::format("--max-connections `{}`: there are {} cores and each needs one; raise it "

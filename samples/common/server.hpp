@@ -16,6 +16,7 @@
 #include <functional>
 #include <memory>
 #include <string_view>
+#include <utility>
 
 namespace samples {
 
@@ -39,9 +40,25 @@ using session_task = std::function<ringlet::task<>(ringlet::tcp_stream, ringlet:
 /// later is refused at once. A connection for which there is no memory is dropped, and no other.
 [[nodiscard]] ringlet::task<> serve_each(ringlet::tcp_listener door, std::uint64_t max_connections,
                                          const session_task& session);
+
+/// The same for a session of a core that has something for all of its sessions, `mine`.
+template <class Mine>
+ringlet::task<> serve_each(ringlet::tcp_listener door, std::uint64_t max_connections,
+                           ringlet::task<> (*session)(ringlet::tcp_stream, Mine&,
+                                                      ringlet::semaphore::permit),
+                           Mine& mine) {
+    const session_task start = [&](ringlet::tcp_stream peer, ringlet::semaphore::permit permit) {
+        return session(std::move(peer), mine, std::move(permit));
+    };
+    co_await serve_each(std::move(door), max_connections, start);
+}
+
 /// Says, once a second and core at most, that a connection was dropped since memory ran out.
 void tell_no_memory() noexcept;
 
+/// What every server takes: --cores, --backend, --max-connections and --grace.
+void add_server_options(command_line& line, ringlet::run_options& run,
+                        std::uint64_t& max_connections);
 /// Refuses a --max-connections that leaves a core without any.
 void check_share(const command_line& line, std::uint64_t limit, unsigned cores);
 
