@@ -4,11 +4,16 @@
 
 A suite makes one `suite`, marks its cases with its `case`, and ends with sys.exit(SUITE.run()).
 
+A case that needs what is not there (io_uring, a program of others) is skipped, and fails when CI=true
+is in the environment. One that raises `skip` can say nothing in this build: it is skipped there too.
+
 RINGLET_TIME_SCALE stretches every time limit, for sanitizer builds (meson sets it).
 Every wait is for a condition, with a limit; nothing but loopback is used.
 """
 import argparse
+import contextlib
 import ctypes
+import errno
 import json
 import os
 import pathlib
@@ -16,6 +21,7 @@ import random
 import re
 import resource
 import select
+import shutil
 import signal
 import socket
 import struct
@@ -26,7 +32,7 @@ import traceback
 
 SCALE = float(os.environ.get("RINGLET_TIME_SCALE", "1"))
 SANITIZED = SCALE > 1
-LISTENING = re.compile(r"^ringlet: listening on 127\.0\.0\.1:(\d+) backend=(\S+) cores=(\d+)"
+LISTENING = re.compile(r"^ringlet: listening on (\S+) backend=(\S+) cores=(\d+)"
                        r"(?: reason=\"([^\"]+)\")? loop=\"([^\"]+)\"\n$")
 LIBC = ctypes.CDLL(None, use_errno=True)
 PR_SET_PDEATHSIG = 1
@@ -37,6 +43,14 @@ RUNNING: list[subprocess.Popen] = []
 
 class failure(Exception):
     """What was expected and did not happen."""
+
+
+class refused(failure):
+    """A program that cannot run so here: it ended by itself with 2 before it listened."""
+
+
+class skip(Exception):
+    """Why a case can say nothing in this build or on this machine."""
 
 
 def expect(condition, text) -> None:
@@ -100,19 +114,38 @@ class server:
     """An echo server; ended with the block."""
 
     def __init__(self, backend: str, *arguments: str, port: int = 0, env=None, before=None):
-        self.began = time.monotonic()
-        self.errors = tempfile.TemporaryFile()
-        self.child = start("echo_server", "--listen", f"127.0.0.1:{port}", "--backend", backend,
-                           *arguments, env=env, before=before, stdout=subprocess.PIPE,
-                           stderr=self.errors)
-        self.pid = self.child.pid
+        self.launch("echo_server", f"127.0.0.1:{port}", "--backend", backend, *arguments, env=env,
+                    before=before)
+
+    def launch(self, name: str, listen: str, *arguments: str, env=None, before=None,
+               stderr=None) -> None:
+        """Starts a program, and waits until it says where it listens."""
+        # To be appended to: what is read back while it writes shares its place in the file.
+        self.errors = tempfile.TemporaryFile("a+b")
+        self.child = start(name, "--listen", listen, *arguments, env=env, before=before,
+                           stdout=subprocess.PIPE, stderr=stderr or self.errors)
+        self.pid, self.ended = self.child.pid, False
         self.line = self.read_line()
         found = LISTENING.match(self.line)
-        expect(found, lambda: f"the start line is {self.line!r}, stderr {self.stderr()!r}")
-        self.port, self.backend = int(found[1]), found[2]
+        if not found:
+            self.give_up()
+        self.address, self.backend = found[1], found[2]
         self.cores, self.reason, self.loop = int(found[3]), found[4], found[5]
-        self.address = f"127.0.0.1:{self.port}"
-        self.ended = False
+        if not listen.startswith("unix:"):
+            self.port = int(self.address.rpartition(":")[2])
+
+    def give_up(self) -> None:
+        """Of what does not listen: nobody else would end it."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.child.wait(5 * SCALE)
+        code = self.child.poll()
+        self.child.kill()
+        finish(self.child, 10)
+        said = self.stderr()
+        self.errors.close()
+        if code == 2 and self.line == "":
+            raise refused(said.strip() or "it ended with 2")
+        raise failure(f"the start line is {self.line!r}, exit code {code}, stderr {said!r}")
 
     def __enter__(self):
         return self
@@ -177,6 +210,12 @@ class server:
     def cpu_ns(self) -> int:
         return time.clock_gettime_ns((~self.pid << 3) | 2)  # clock_getcpuclockid(3)
 
+    def share(self, wait) -> float:
+        """Of a core, while `wait()` goes on."""
+        cpu, began = self.cpu_ns(), time.monotonic()
+        wait()
+        return (self.cpu_ns() - cpu) / 1e9 / (time.monotonic() - began)
+
     def signal(self, number: int = signal.SIGTERM) -> float:
         self.child.send_signal(number)
         return time.monotonic()
@@ -192,6 +231,12 @@ class server:
 
     def expect_quiet(self) -> None:
         expect(self.stderr() == "", lambda: f"stderr is not empty: {self.stderr()[:500]!r}")
+
+
+def is_refused(s: server) -> bool:
+    with socket.socket() as c:
+        c.settimeout(10 * SCALE)
+        return c.connect_ex(("127.0.0.1", s.port)) == errno.ECONNREFUSED
 
 
 def expect_refusal(what, code: int, out: str, err: str, *words: str) -> None:
@@ -236,13 +281,22 @@ def load(address: str, *arguments: str, seconds: float = 30) -> dict:
     return json.loads(out)
 
 
+def not_installed(needs) -> str:
+    absent = [name for name in needs if not shutil.which(name)]
+    if not absent:
+        return ""
+    return (f"{' and '.join(absent)} missing: ./dev install-deps interop, "
+            f"or apt-get install {' '.join(absent)}")
+
+
 class suite:
     """Cases and their run. A case is called with its backend and returns a few words for its line."""
 
-    def __init__(self, description: str, programs: tuple[str, ...], missing=lambda needs: ""):
+    def __init__(self, description: str, programs: tuple[str, ...], missing=not_installed):
         """`programs` must be there; `missing(needs)` says what a case needs and does not find."""
         self.programs = programs
         self.missing = missing
+        self.refusal = ""
         self.cases = []
         self.options = argparse.Namespace()
         self.parser = argparse.ArgumentParser(description=description.splitlines()[0])
@@ -262,13 +316,15 @@ class suite:
         self.find_programs()
         files = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (files[1], files[1]))
-        refused = uring_refusal()
-        if refused:
-            print(f"skip [uring]: {refused}")
-        chosen = [case for case in self.cases if self.options.only in title(*case[:2])
-                  and not (refused and case[1] == "uring")]
+        chosen = [case for case in self.cases if self.options.only in title(*case[:2])]
         verdicts = []
         try:
+            if any(backend == "uring" for _, backend, _ in chosen):
+                try:
+                    self.refusal = uring_refusal()
+                except failure as why:
+                    verdicts.append("FAIL")
+                    print(f"FAIL an echo server on io_uring: {why}")
             for case in chosen:
                 verdicts.append(self.run_case(*case))
             if left := [child.args[0] for child in RUNNING]:
@@ -279,7 +335,7 @@ class suite:
                 child.kill()
                 child.wait()
         failed, skipped = verdicts.count("FAIL"), verdicts.count("skip")
-        print(f"{len(chosen)} cases, {failed} failed, {skipped} skipped")
+        print(f"{len(verdicts)} cases, {failed} failed, {skipped} skipped")
         return 1 if failed or not chosen else 0
 
     def find_programs(self) -> None:
@@ -293,12 +349,14 @@ class suite:
     def run_case(self, function, backend: str, needs) -> str:
         began = time.monotonic()
         try:
-            if words := self.missing(needs):
+            if words := (self.refusal if backend == "uring" else "") or self.missing(needs):
                 # What CI must have and has not is no reason to skip.
                 verdict = "FAIL" if os.environ.get("CI") == "true" else "skip"
             else:
                 words = function(backend)
                 verdict = "ok"
+        except skip as why:
+            verdict, words = "skip", str(why)
         except Exception as why:  # the other cases still run
             verdict = "FAIL"
             words = str(why) if isinstance(why, failure) else traceback.format_exc()
@@ -317,5 +375,5 @@ def uring_refusal() -> str:
         with server("uring") as s:
             s.stop()
         return ""
-    except failure as why:
+    except refused as why:
         return str(why)

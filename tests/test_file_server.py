@@ -24,8 +24,8 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, LISTENING, PROGRAMS, SANITIZED, SCALE, call, expect, expect_refusal, failure, noise,
-    receive, reset, server, silent, start, suite, wait_until)
+    BOTH, PROGRAMS, SANITIZED, SCALE, call, expect, expect_refusal, failure, noise, receive, reset,
+    server, silent, skip, suite, wait_until)
 
 NAME = "file_server"
 SUITE = suite(__doc__, (NAME, "echo_server"))
@@ -56,23 +56,12 @@ class site(server):
             path.write_bytes(content)
         (self.root.parent / "secret").write_bytes(b"the secret\n")
         try:
-            self.launch(backend, *arguments, env=env, before=before)
+            self.launch(NAME, "127.0.0.1:0", "--root", str(self.root), "--backend", backend,
+                        *arguments, env=env, before=before)
         except BaseException:
             self.outer.cleanup()
             raise
-
-    def launch(self, backend, *arguments, env, before):
-        # To be appended to: what is read back while it writes shares its place in the file.
-        self.errors = tempfile.TemporaryFile("a+b")
-        self.child = start(NAME, "--listen", "127.0.0.1:0", "--root", str(self.root), "--backend",
-                           backend, *arguments, env=env, before=before, stdout=subprocess.PIPE,
-                           stderr=self.errors)
-        self.pid, self.ended = self.child.pid, False
-        self.line = self.read_line()
-        found = LISTENING.match(self.line)
-        expect(found, lambda: f"the start line is {self.line!r}, stderr {self.stderr()!r}")
-        self.port = int(found[1])
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.url = f"http://{self.address}"
 
     def __exit__(self, kind, *rest):
         super().__exit__(kind, *rest)
@@ -204,11 +193,9 @@ def dates(backend):
     return "before, at and after 1970"
 
 
-@case(BOTH)
+@case(BOTH, needs=("curl",))
 def curl(backend):
     program = shutil.which("curl")
-    if not program:
-        return "curl is not installed: left out"
     with site(backend) as s, tempfile.TemporaryDirectory() as folder:
         for name in ("small.txt", "large", "empty"):
             out = pathlib.Path(folder) / "got"
@@ -499,7 +486,7 @@ def pipelined(backend):
 def idle_memory(backend):
     """What a burst of requests took is given back when all of it has been answered."""
     if SANITIZED:
-        return "skipped: a sanitizer's own memory would be counted"
+        raise skip("a sanitizer's own memory would be counted")
     few, many, most = 100, 200, 16 << 10  # the few have touched the buffers the core lends
     burst = request("/one", "X-Filler: " + "x" * 900, method="HEAD") * 62
     with site(backend) as s, contextlib.ExitStack() as held:
@@ -704,29 +691,29 @@ def many_at_once(backend):
 
 @contextlib.contextmanager
 def injected(call: str, error: str):
-    """A server in which a system call fails; whether there is strace for it."""
+    """A server in which a system call fails, by strace; what its environment is to be."""
     strace = shutil.which("strace")
+    tried = subprocess.run([strace, "-o", "/dev/null", "true"], capture_output=True, text=True)
+    if tried.returncode != 0:
+        raise skip(f"this machine lets nothing be traced: {tried.stderr.strip()}")
     real = PROGRAMS[NAME]
     with tempfile.TemporaryDirectory() as folder:
         wrapper = pathlib.Path(folder) / NAME
         wrapper.write_text(f"#!/bin/sh\nexec {strace} -D -f -qq -o /dev/null -e trace={call} -e "
                            f"inject={call}:error={error} {real} \"$@\"\n")
         wrapper.chmod(0o755)
-        if strace:
-            PROGRAMS[NAME] = str(wrapper)
+        PROGRAMS[NAME] = str(wrapper)
         try:
             # No leak check: that one traces the process itself.
-            yield strace, {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
+            yield {"ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "") + ":detect_leaks=0"}
         finally:
             PROGRAMS[NAME] = real
 
 
-@case()
+@case(needs=("strace",))
 def without_openat2(_):
     """Where a seccomp filter refuses it, the path is walked by hand."""
-    with injected("openat2", "EPERM") as (strace, env):
-        if not strace:
-            return "strace is not installed: left out"
+    with injected("openat2", "EPERM") as env:
         with site("epoll", env=env) as s:
             (s.root / "out").symlink_to("../secret")
             (s.root / "inside").symlink_to("sub/deep/low.css")
@@ -739,12 +726,10 @@ def without_openat2(_):
     return "no link is followed, the rest as ever"
 
 
-@case(BOTH)
+@case(BOTH, needs=("strace",))
 def disk_fails(backend):
     """Before anything of the answer has gone out, the client is told."""
-    with injected("preadv2", "EIO") as (strace, env):
-        if not strace:
-            return "strace is not installed: left out"
+    with injected("preadv2", "EIO") as env:
         with site(backend, env=env) as s, s.connect() as c:
             for name in ("small.txt", "large", "small.txt"):
                 c.sendall(request("/" + name))
@@ -774,7 +759,7 @@ def refused_holds_no_buffer(backend):
 def out_of_memory(backend):
     """A session that finds no memory ends alone."""
     if SANITIZED:
-        return "skipped: a sanitizer ends the program where memory cannot be had"
+        raise skip("a sanitizer ends the program where memory cannot be had")
     with site(backend) as s, contextlib.ExitStack() as ends:
         clients = [ends.enter_context(s.connect()) for _ in range(600)]
         for c in clients:

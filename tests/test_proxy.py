@@ -21,16 +21,14 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure, load, noise, receive,
-    reset, server, silent, start, suite, wait_until)
+    BOTH, SANITIZED, SCALE, call, echo, expect, expect_refusal, is_refused, load, noise, receive,
+    reset, server, silent, skip, suite, wait_until)
 
 MODES = ("auto", "copy", "splice")
 NAME = "tcp_proxy"
 SOCKS = "socks5_proxy"
 SUITE = suite(__doc__, (NAME, SOCKS, "echo_client", "echo_server"))
 case = SUITE.case
-LISTENING = re.compile(r"^ringlet: listening on (\S+) backend=\S+ cores=\d+"
-                       r"(?: reason=\"[^\"]+\")? loop=\"[^\"]+\"\n$")
 
 
 class proxy(server):
@@ -38,18 +36,8 @@ class proxy(server):
 
     def __init__(self, backend: str, *arguments: str, listen="127.0.0.1:0", env=None, before=None,
                  name=NAME, stderr=None):
-        # To be appended to: what is read back while the proxy writes shares its place in the file.
-        self.errors = tempfile.TemporaryFile("a+b")
-        self.child = start(name, "--listen", listen, "--backend", backend, *arguments, env=env,
-                           before=before, stdout=subprocess.PIPE, stderr=stderr or self.errors)
-        self.pid = self.child.pid
-        self.ended = False
-        self.line = self.read_line()
-        found = LISTENING.match(self.line)
-        expect(found, lambda: f"the start line is {self.line!r}, stderr {self.stderr()!r}")
-        self.address = found[1]
-        if not listen.startswith("unix:"):
-            self.port = int(self.address.rpartition(":")[2])
+        self.launch(name, listen, "--backend", backend, *arguments, env=env, before=before,
+                    stderr=stderr)
 
     def report(self) -> dict:
         """What it says on SIGUSR1."""
@@ -463,7 +451,7 @@ class pairs:
 def idle_memory(backend):
     """A session in which nothing moves holds no buffer and no pipe."""
     if SANITIZED:
-        return "skipped: a sanitizer's own memory would be counted"
+        raise skip("a sanitizer's own memory would be counted")
     words = []
     for mode in MODES:
         with pairs(backend, "--mode", mode) as all_of:
@@ -484,7 +472,7 @@ def idle_memory(backend):
 def stuck_memory(backend):
     """Both ends send and neither reads: so many buffers each way, however long that is."""
     if SANITIZED:
-        return "skipped: a sanitizer's own memory would be counted"
+        raise skip("a sanitizer's own memory would be counted")
     count = 48  # each way a pipe is more than there are
     each_way = BUFFER
     if backend == "uring":  # and what it has received unasked: hold, or what older kernels give

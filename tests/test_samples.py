@@ -25,8 +25,9 @@ import time
 
 sys.dont_write_bytecode = True  # the import below would leave a __pycache__ in the source tree
 from sample_suite import (  # noqa: E402
-    BOTH, LIBC, PROGRAMS, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure, finish,
-    load, noise, read_back, receive, reset, server, silent, start, suite, wait_until)
+    BOTH, LIBC, PROGRAMS, RUNNING, SANITIZED, SCALE, call, echo, expect, expect_refusal, failure,
+    finish, is_refused, load, noise, read_back, receive, refused, reset, server, silent, skip, start,
+    suite, uring_refusal, wait_until)
 
 SUITE = suite(__doc__, ("echo_server", "echo_client", "doctor"))
 SUITE.parser.add_argument("--runs", type=int, default=8, help="of a stop under load, per backend")
@@ -278,7 +279,7 @@ def io_uring_refused(_):
     with server("auto", before=refuse_io_uring) as s:
         if "-Dio_backend=epoll" in (s.reason or ""):
             s.stop()
-            return "built to take epoll: nothing to refuse"
+            raise skip("built to take epoll: nothing to refuse")
         expect(s.backend == "epoll" and "seccomp" in (s.reason or ""), s.line)
         load(s.address, "--messages", "5")
         s.stop()
@@ -289,6 +290,43 @@ def io_uring_refused(_):
     told = json.loads(out)
     expect(code == 0 and told["auto"] == "epoll" and "seccomp" in told["reason"], out)
     return "auto takes epoll and says why, uring ends with 2"
+
+
+LISTENS = """print('ringlet: listening on 127.0.0.1:1 backend=io_uring cores=1 loop="x"', flush=True)
+signal.sigwait([signal.SIGTERM])"""
+REFUSES = "print('no ring', file=sys.stderr)\nsys.exit(2)"
+CRASHES = "os.kill(os.getpid(), signal.SIGSEGV)"
+
+
+@case()
+def who_is_refused(_):
+    """Only who says so and ends lets the cases on io_uring be left out: others are broken."""
+    real = PROGRAMS["echo_server"]
+    running = len(RUNNING)
+    with tempfile.TemporaryDirectory() as folder:
+        PROGRAMS["echo_server"] = f"{folder}/echo_server"
+        try:
+            for kind, body in ((refused, REFUSES), (failure, "sys.exit(1)"),
+                               (failure, "pass"), (failure, CRASHES),
+                               (failure, f"{LISTENS}\n{CRASHES}"),
+                               (failure, f"{LISTENS}\nsys.exit(2)"), (None, LISTENS)):
+                with open(PROGRAMS["echo_server"], "w") as file:
+                    file.write(f"#!{sys.executable} -ES\nimport os, resource, signal, sys\n"
+                               "resource.setrlimit(resource.RLIMIT_CORE, (0, 0))\n"
+                               "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])\n"
+                               f"{body}\n")
+                os.chmod(file.name, 0o755)
+                got = None
+                try:
+                    said = uring_refusal()
+                    got = refused if said == "no ring" else None
+                except failure as why:
+                    got = type(why)
+                expect(got is kind, f"{body!r}: {got}")
+                expect(len(RUNNING) == running, f"{body!r}: nobody has ended it")
+        finally:
+            PROGRAMS["echo_server"] = real
+    return "one that ends with 2, and no other"
 
 
 # connections, size, messages, pipeline
@@ -569,7 +607,7 @@ def resident(pid: int) -> int:
 def idle_memory(backend):
     """An idle session holds its frame and its stream's record, and no buffer."""
     if SANITIZED:
-        return "skipped: a sanitizer's own memory would be counted"
+        raise skip("a sanitizer's own memory would be counted")
     few, many, most = 200, 800, 512
     with server(backend) as s:
         open_ones = []
@@ -604,9 +642,8 @@ def out_of_descriptors(backend):
                 waiting.remove(c)
                 served.append(c)
         expect(80 < len(served) < 128, f"{len(served)} sessions are served")
-        cpu, began = s.cpu_ns(), time.monotonic()
-        expect(not select.select(waiting, [], [], 1.0)[0], "one more was served")
-        share = (s.cpu_ns() - cpu) / 1e9 / (time.monotonic() - began)
+        share = s.share(lambda: expect(not select.select(waiting, [], [], 1.0)[0],
+                                       "one more was served"))
         expect(share < 0.05 * SCALE, f"{share:.1%} of a core while full")
         for c in served:
             echo(c, b"old")
@@ -792,12 +829,6 @@ def stop_loses_nothing(backend):
     return f"{SUITE.options.runs} runs, {answered} answers, none lost; exit after at most {slowest:.3f} s"
 
 
-def is_refused(s: server) -> bool:
-    with socket.socket() as c:
-        c.settimeout(10 * SCALE)
-        return c.connect_ex(("127.0.0.1", s.port)) == errno.ECONNREFUSED
-
-
 @case(BOTH)
 def stop_closes_the_door(backend):
     """While a session makes a stop last: who comes is refused, and another server can start."""
@@ -828,7 +859,7 @@ def stop_closes_the_door(backend):
 def out_of_memory(backend):
     """Who finds no memory is dropped; the others go on."""
     if SANITIZED:
-        return "skipped: a sanitizer ends the program where memory cannot be had"
+        raise skip("a sanitizer ends the program where memory cannot be had")
     with server(backend, "--idle", "0") as s, contextlib.ExitStack() as ends:
         first = ends.enter_context(s.connect())
         echo(first, b"first")
