@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <memory>
 #include <string>
 
 using namespace ringlet;
@@ -28,21 +29,21 @@ core_options direct(unsigned slots) {
     return options;
 }
 
+/// A core with a table; nothing, and said so, where there is none.
+std::unique_ptr<core> with_table(const core_options& options) {
+    auto c = flavours::made(options);
+    if (!c || c->direct()) return c;
+    flavours::left_out("direct descriptors", c->describe(), {6, 8});
+    return nullptr;
+}
+
 /// `body(core&)`, a task, on a core with a table of `slots`.
 template <class Body>
 void on_table(unsigned slots, Body body) {
-    std::string why;
-    auto c = core::make(direct(slots), &why);
-    if (!c) {
-        MESSAGE("skipped: ", why);
-        return;
-    }
-    if (!(*c)->direct()) {
-        MESSAGE("skipped: ", (*c)->describe());
-        return;
-    }
-    block_on(**c, body(**c));
-    CHECK((*c)->descriptors().open() == 0);
+    const auto c = with_table(direct(slots));
+    if (!c) return;
+    block_on(*c, body(*c));
+    CHECK(c->descriptors().open() == 0);
 }
 
 }  // namespace
@@ -139,26 +140,21 @@ TEST_CASE("a multishot accept that runs out of slots goes on with plain descript
 }
 
 TEST_CASE("the table is cut to the limit of open files, and a refused one leaves plain descriptors") {
-    std::string why;
-    {
-        auto c = core::make(direct(1U << 30), &why);
-        if (c && (*c)->direct()) {
-            rlimit limit{};
-            REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
-            CHECK((*c)->describe().find(" direct=" + std::to_string(limit.rlim_cur)) !=
-                  std::string::npos);
-        }
+    if (const auto c = with_table(direct(1U << 30))) {
+        rlimit limit{};
+        REQUIRE(::getrlimit(RLIMIT_NOFILE, &limit) == 0);
+        CHECK(c->describe().find(" direct=" + std::to_string(limit.rlim_cur)) != std::string::npos);
     }
 #ifndef NDEBUG
     kernel::fault::hook = [](const char* call) noexcept {
         return std::strcmp(call, "register_files") == 0 ? EPERM : 0;
     };
-    auto c = core::make(direct(64), &why);
+    const auto c = flavours::made(direct(64));
     kernel::fault::hook = nullptr;
     if (!c) return;
-    CHECK(!(*c)->direct());
-    CHECK((*c)->describe().find("no-direct(Operation not permitted)") != std::string::npos);
-    block_on(**c, []() -> task<> {
+    CHECK(!c->direct());
+    CHECK(c->describe().find("no-direct(Operation not permitted)") != std::string::npos);
+    block_on(*c, []() -> task<> {
         auto both = co_await flavours::connected();
         CHECK(both.client.native_handle() >= 0);
         CHECK(co_await both.client.send_all("plain"));
@@ -171,10 +167,9 @@ TEST_CASE("calls through the ring while it is full of other answers lose none of
     options.ring_entries = 4;
     options.completion_entries = 8;
     options.buffers.receive = receive_path::readiness;  // each receive is such a call
-    std::string why;
-    auto c = core::make(options, &why);
-    if (!c || !(*c)->direct()) return;
-    block_on(**c, []() -> task<> {
+    const auto c = with_table(options);
+    if (!c) return;
+    block_on(*c, []() -> task<> {
         constexpr std::size_t pairs = 100;
         std::vector<flavours::pair> all;
         for (std::size_t i = 0; i < pairs; ++i) all.push_back(co_await flavours::connected());

@@ -168,7 +168,11 @@ TEST_CASE("with a minimum wait messages that come one by one share an enter") {
     for (auto* const enters : {&alone, &together}) {
         flavours::each(
             [&](core& c) {
-                if (c.describe().find("min-wait") == std::string::npos) return;
+                if (c.ring() == nullptr) return;
+                if (c.describe().find("min-wait") == std::string::npos) {
+                    flavours::left_out("a minimum wait", c.describe(), {6, 12});
+                    return;
+                }
                 enters->push_back(block_on(c, enters_for_spread_messages(c)));
             },
             [&](core_options& o) {

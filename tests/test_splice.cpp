@@ -112,7 +112,7 @@ TEST_CASE("spliced in the ring: no worker and no pipe waits, and the core calls 
         INFO("on ", std::string(f.name));
         core_options with = flavours::options_of(f);
         with.pipes.path = splice_path::ring;
-        if (auto made = core::make(with)) block_on(**made, body(**made));
+        if (const auto made = flavours::made(with)) block_on(*made, body(*made));
     }
 }
 #endif
