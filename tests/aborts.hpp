@@ -2,7 +2,7 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
-#include <ringlet/core/core.hpp>
+#include "flavours.hpp"
 
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -23,6 +23,7 @@ std::string abort_message(Body body) {
     if (child == 0) {
         const rlimit none{0, 0};
         ::setrlimit(RLIMIT_CORE, &none);
+        ::alarm(30);  // for one that does not end
         ::signal(SIGABRT, SIG_DFL);
         ::dup2(ends[1], 2);
         body();
@@ -41,15 +42,23 @@ std::string abort_message(Body body) {
     return said;
 }
 
-/// The same of `body(core&)`, with a core on epoll that is made in the child.
+/// The same of `body(core&)`, with a core of each flavour that is made in the child: on all of them
+/// the same is said.
 template <class Body>
 std::string abort_message_on_core(Body body) {
-    return abort_message([&] {
-        ringlet::core_options options;
-        options.backend = ringlet::backend::epoll;
-        const auto c = ringlet::core::make(options).value();
-        body(*c);
-    });
+    std::string said;
+    for (const flavours::flavour& f : flavours::all) {
+        INFO("on ", std::string(f.name));
+        const ringlet::core_options options = flavours::options_of(f);
+        if (!flavours::made(options)) continue;
+        const std::string here = abort_message([&] {
+            const auto c = ringlet::core::make(options).value();
+            body(*c);
+        });
+        if (said.empty()) said = here;
+        CHECK(here == said);
+    }
+    return said;
 }
 
 inline bool says(const std::string& text, const char* part) {

@@ -52,6 +52,7 @@ std::string in_child(const std::function<std::string()>& body) {
     const pid_t child = fork();
     REQUIRE(child >= 0);
     if (child == 0) {
+        alarm(30);  // for one that does not end
         const std::string said = body();
         const auto written = write(ends[1], said.data(), said.size());
         _exit(written == static_cast<ssize_t>(said.size()) ? 0 : 1);
@@ -110,7 +111,6 @@ constexpr int waits_by_epoll = SYS_epoll_pwait;
 template <class Harm>
 std::string end_after(const flavours::flavour& f, Harm harm) {
     return abort_message([&] {
-        alarm(30);  // for one that does not end
         auto made = core::make(flavours::options_of(f)).value();
         const auto harms = [&]() -> task<> {
             co_await yield();
@@ -128,7 +128,7 @@ std::string end_after(const flavours::flavour& f, Harm harm) {
 bool can_be_had(const flavours::flavour& f) {
     std::string why;
     const bool can = choose_backend(flavours::options_of(f), &why).has_value();
-    if (!can) MESSAGE("skipped on ", f.name, ": ", why);
+    if (!can) flavours::left_out(f.name, why);
     return can;
 }
 
@@ -140,7 +140,10 @@ bool limit_locked_memory(rlim_t soft, rlim_t hard) {
 }
 
 bool uring_can_be_had() {
-    return in_child([] { return outcome(backend::uring); }).rfind("io_uring", 0) == 0;
+    const std::string said = in_child([] { return outcome(backend::uring); });
+    const bool can = said.rfind("io_uring", 0) == 0;
+    if (!can) flavours::left_out("io_uring", said);
+    return can;
 }
 
 }  // namespace
@@ -168,10 +171,7 @@ TEST_CASE("without io_uring_register the ring still works") {
         MESSAGE("skipped: built with -Dio_backend=epoll, where automatic is epoll");
         return;
     }
-    if (!uring_can_be_had()) {
-        MESSAGE("skipped: no io_uring here");
-        return;
-    }
+    if (!uring_can_be_had()) return;
     const std::string said = in_child([] {
         return refuse(SYS_io_uring_register, EPERM) ? outcome(backend::automatic) : "no filter";
     });
@@ -308,10 +308,7 @@ TEST_CASE("a core that cannot be made says which call was refused, and by whom")
 }
 
 TEST_CASE("a low limit of locked memory makes no smaller ring where it can be raised, or suffices") {
-    if (!uring_can_be_had()) {
-        MESSAGE("skipped: no io_uring here");
-        return;
-    }
+    if (!uring_can_be_had()) return;
     const std::string raised = in_child([]() -> std::string {
         if (!limit_locked_memory(64 << 10, 1 << 20)) return "no limit";
         run_options options;
@@ -362,13 +359,15 @@ TEST_CASE("a forked child that waits by its parent's core ends with a sentence")
         if (!can_be_had(f)) continue;
         INFO("on ", std::string(f.name));
         const std::string said = abort_message([&] {
-            alarm(30);
             auto made = core::make(flavours::options_of(f)).value();
             const auto body = [&]() -> task<> {
                 auto both = co_await flavours::connected();
                 std::array<std::byte, 16> room{};
                 const pid_t child = fork();
-                if (child == 0) static_cast<void>(co_await both.server.recv(room));
+                if (child == 0) {
+                    alarm(30);  // it has no part in its parent's
+                    static_cast<void>(co_await both.server.recv(room));
+                }
                 int status = 0;
                 if (child == 0 || waitpid(child, &status, 0) != child) _exit(1);
                 if (WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT) std::abort();

@@ -270,7 +270,6 @@ TEST_CASE("a move that fails leaves the stream whole where it is; one to its own
 TEST_CASE("a stream that another task reads is not moved: that is said") {
     each_kind([](run_options& options) {
         const std::string said = abort_message([&] {
-            alarm(30);  // for one that is
             static_cast<void>(run(options, []() -> task<> {
                 if (core_index() != 0) co_return;
                 auto both = co_await net::half_connected();
