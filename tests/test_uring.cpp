@@ -6,12 +6,15 @@
 #include "aborts.hpp"
 #include "net_helpers.hpp"
 
+#include <kernel/ring.hpp>
+
 #include <liburing.h>
 
 #include <fcntl.h>
 #include <poll.h>
 
 #include <array>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -37,6 +40,48 @@ void each_ring(Body body) {
 }
 
 }  // namespace
+
+TEST_CASE("an entry that is used again has nothing of its last use") {
+    for (const flavours::flavour& f : flavours::all) {
+        if (f.backend == backend::epoll) continue;
+        INFO("on ", std::string(f.name));
+        kernel::ring::failure why;
+        const auto ring =
+            kernel::ring::make({.flavour = f.ring, .submission_entries = 4}, why);
+        if (ring == nullptr) {
+            MESSAGE("skipped on ", f.name, ": ", why.explanation);
+            continue;
+        }
+        static_cast<void>(ring->reap([](std::uint64_t, std::int32_t, std::uint32_t) {}));
+        for (int i = 0; i < 4; ++i) {
+            io_uring_sqe& used = ring->take();
+            std::memset(&used, 0x55, sizeof used);
+            io_uring_prep_nop(&used);
+            // What a no-op may have; the rest is as if it had been of another operation.
+            used.flags = 0;
+            used.ioprio = 0;
+            used.rw_flags = 0;
+            used.personality = 0;
+            used.file_index = 0x55;
+            used.addr3 = 0x5555;
+            used.user_data = static_cast<std::uint64_t>(kernel::tag::nobody);
+        }
+        REQUIRE(ring->enter(0, 0, 0) == 0);
+        const auto succeeded = [](std::uint64_t, std::int32_t res, std::uint32_t) {
+            CHECK(res == 0);
+        };
+        CHECK(ring->reap(succeeded) == 4);
+        for (int i = 0; i < 4; ++i) {
+            io_uring_sqe fresh{};
+            io_uring_prep_recv(&fresh, 7, nullptr, 10, 0);
+            fresh.user_data = 0;
+            io_uring_sqe& again = ring->take();
+            io_uring_prep_recv(&again, 7, nullptr, 10, 0);
+            again.user_data = 0;
+            CHECK(std::memcmp(&again, &fresh, sizeof fresh) == 0);
+        }
+    }
+}
 
 TEST_CASE("a no-op, and a write and a read at an offset") {
     each_ring([](core&) -> task<> {

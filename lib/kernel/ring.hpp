@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <string>
 #include <utility>
@@ -50,8 +51,8 @@ public:
     ring(const ring&) = delete;
     ring& operator=(const ring&) = delete;
 
-    /// A submission entry as its last use left it: to be filled whole, as io_uring_prep_*() do.
-    /// Never fails: a full queue is submitted first.
+    /// A submission entry for io_uring_prep_*() and the user_data. Never fails: a full queue is
+    /// submitted first.
     [[nodiscard]] io_uring_sqe& take() noexcept {
         if (full()) [[unlikely]] make_room();
         return take_free();
@@ -60,7 +61,15 @@ public:
         return tail_ - load_acquire(sq_head_) == sq_entries_;
     }
     /// The same while the queue is not full.
-    [[nodiscard]] io_uring_sqe& take_free() noexcept { return sqes_[tail_++ & sq_mask_]; }
+    [[nodiscard]] io_uring_sqe& take_free() noexcept {
+        io_uring_sqe& sqe = sqes_[tail_++ & sq_mask_];
+#ifdef IO_URING_VERSION_MAJOR
+        // From liburing 2.6 on io_uring_prep_*() leave in place what io_uring_get_sqe() has cleared.
+        // Up to 2.3, which has no such macro, they fill all of it.
+        std::memset(&sqe, 0, sizeof sqe);
+#endif
+        return sqe;
+    }
     /// Submits everything taken; waits for `wait_count` completions, or `timeout_ns` (< 0: no
     /// limit), if any is to be waited for. Returns 0 or -errno (EINTR, ETIME, EBUSY, EAGAIN, EBADR
     /// mean: look at the completions). Any other ends the program once the ring has proved to work:
