@@ -573,7 +573,8 @@ void core::enter_kernel(bool may_sleep) {
     bool nothing_came = false;
     if (ring_ != nullptr) {
         const wait_policy& policy = options_.wait;
-        const bool batch = limit != 0 && policy.wait_count > 1 &&
+        const bool batch = limit != 0 && policy.wait_count > 1 && policy.min_wait.count() > 0 &&
+                           ring_->may_wait_for_batch() &&
                            (!policy.adaptive || batch_wait_.due());
         const unsigned wanted = limit == 0 ? 0 : batch ? policy.wait_count : 1;
         ring_->enter(wanted, limit, policy.min_wait.count());

@@ -222,14 +222,9 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
     if (!aside_.empty()) wait_count = 0;
     // Without GETEVENTS a ring with deferred task work would never run it.
     unsigned flags = enter_flags_ | IORING_ENTER_GETEVENTS;
-    // More than one completion is waited for only with a time limit on that: for the rest of a batch
-    // that may never come.
-    // It is waited out first, and the deadline looked at only after that.
+    const bool batching = wait_count > 1;
+    // The minimum wait is waited out first, and the time limit looked at only after that.
     if (timeout_ns >= 0) min_wait_ns = std::min(min_wait_ns, timeout_ns);
-    // Nor is a batch waited for by what a passed limit has just cancelled.
-    const bool cancels = std::exchange(cancels_, false);
-    const bool batching = wait_count > 1 && min_wait_ && min_wait_ns > 0 && !cancels;
-    if (wait_count > 1 && !batching) wait_count = 1;
     if (batching && timeout_ns < 0) timeout_ns = 3'600'000'000'000;
     ++enters;
     int answer = 0;

@@ -64,16 +64,17 @@ public:
     [[nodiscard]] io_uring_sqe& take_free() noexcept {
         io_uring_sqe& sqe = sqes_[tail_++ & sq_mask_];
 #ifdef IO_URING_VERSION_MAJOR
-        // From liburing 2.6 on io_uring_prep_*() leave in place what io_uring_get_sqe() has cleared.
-        // Up to 2.3, which has no such macro, they fill all of it.
+        // From liburing 2.6 on io_uring_prep_*() leave in place what io_uring_get_sqe() has
+        // cleared. Up to 2.3, which has no such macro, they fill all of it.
         std::memset(&sqe, 0, sizeof sqe);
 #endif
         return sqe;
     }
     /// Submits everything taken; waits for `wait_count` completions, or `timeout_ns` (< 0: no
-    /// limit), if any is to be waited for. Returns 0 or -errno (EINTR, ETIME, EBUSY, EAGAIN, EBADR
-    /// mean: look at the completions). Any other ends the program once the ring has proved to work:
-    /// nothing could be waited for any more.
+    /// limit), if any is to be waited for. For more than one, which may never come, `min_wait_ns`
+    /// at most (then for one), and only where may_wait_for_batch() says so. Returns 0 or -errno
+    /// (EINTR, ETIME, EBUSY, EAGAIN mean: look at the completions). Any other ends the program once
+    /// the ring has proved to work: nothing could be waited for any more.
     int enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept;
 
     /// Calls `take(user_data, res, flags)` for each completion there is; their number. Each is
@@ -81,6 +82,7 @@ public:
     template <class Take>
     unsigned reap(Take&& take) noexcept {
         unsigned count = 0;
+        if (cancels_) [[unlikely]] cancels_ = unsubmitted() > 0;
         // One by one: `take` may reap in turn, which has to go on where this stands.
         while (!aside_.empty()) [[unlikely]] {
             const io_uring_cqe& cqe = aside_[aside_told_];
@@ -111,6 +113,11 @@ public:
     }
     [[nodiscard]] bool has_completions() const noexcept {
         return *cq_head_ != load_acquire(cq_tail_) || !aside_.empty();
+    }
+    /// Whether a wait may be for several completions (Linux 6.12): not for what has come already,
+    /// nor for what a passed deadline has just cancelled.
+    [[nodiscard]] bool may_wait_for_batch() const noexcept {
+        return min_wait_ && !cancels_ && !has_completions();
     }
     /// One operation as if it were a system call: submitted, and its answer awaited here while the
     /// other answers stay where they are. For what the kernel does at once (not by a worker).
@@ -246,7 +253,7 @@ private:
     bool proven_ = false;
     int takes_limit_ = -1;  // not asked yet
     bool min_wait_ = false;
-    bool cancels_ = false;  // one is among the entries of the next enter
+    bool cancels_ = false;  // one may be unanswered: taken since all was submitted and reaped
     bool registered_ = false;
     bool workers_capped_ = false;
     [[no_unique_address]] ledger ledger_;
