@@ -104,6 +104,10 @@ std::string explain_failure(std::string_view call, int error) {
             cause = "its descriptor was closed by somebody else (closefrom(3)?), or this is a "
                     "forked child, which must not use its parent's cores";
             break;
+        case EBADR:
+            cause = "the kernel had no memory for some of its answers, for which tasks would wait "
+                    "for ever";
+            break;
         default: break;
     }
     return fmt::format("{}: {}{}{}", call, std::strerror(error), cause.empty() ? "" : "; ", cause);

@@ -43,6 +43,11 @@ bool exhaustion(int error) noexcept {
     return error == ENOMEM || error == EMFILE || error == ENFILE;
 }
 
+/// What io_uring_enter says: look at the completions.
+bool passes(int error) noexcept {
+    return error == 0 || error == EINTR || error == ETIME || error == EBUSY || error == EAGAIN;
+}
+
 }  // namespace
 
 int ring::set_up(const setup& options, unsigned flags, unsigned sq, unsigned cq) noexcept {
@@ -135,9 +140,7 @@ int ring::await_call() noexcept {
     for (int answer = 0;;) {
         const int entered = enter(1, -1, 0);
         if (find_call(answer)) return answer;
-        const bool again = entered == 0 || entered == -EINTR || entered == -EAGAIN ||
-                           entered == -EBUSY;
-        if (!again) return entered;
+        if (!passes(-entered)) return entered;
     }
 }
 
@@ -253,18 +256,9 @@ int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_w
     return 0;
 }
 
-/// What says: look at the completions. (EBADR: the kernel had no memory for some of them.)
 int ring::refused(int error) const noexcept {
-    switch (error) {
-        case EINTR:
-        case ETIME:
-        case EBUSY:
-        case EAGAIN:
-        case EBADR: return -error;
-        default: break;
-    }
     // Whoever tries a ring goes on without it.
-    if (!proven_) return -error;
+    if (passes(error) || !proven_) return -error;
     end_refused("io_uring_enter", error);
 }
 
