@@ -884,13 +884,20 @@ TEST_CASE("no buffer for every fifth receive: byte for byte, on the ring and by 
     });
 }
 
+namespace {
+std::array<std::string_view, 2> unknown{};
+/// What a ring is asked when it is made.
+void refuse(std::array<std::string_view, 2> calls) {
+    unknown = calls;
+    kernel::fault::hook = [](const char* call) noexcept {
+        return call == unknown[0] || call == unknown[1] ? EINVAL : 0;
+    };
+}
+}  // namespace
+
 TEST_CASE("a ring that knows no limit of a receive is stopped by cancelling it") {
     const auto body = [](core& c) -> task<> {
-        refused_call = "receive_limit";
-        refused_error = EINVAL;
-        kernel::fault::hook = [](const char* call) noexcept {
-            return std::string_view(call) == refused_call ? refused_error : 0;
-        };
+        kernel::fault::hook = nullptr;
         auto both = co_await flavours::connected();
         const std::size_t flooded = co_await net::fill(both.client);
         std::size_t received = 0;
@@ -900,14 +907,17 @@ TEST_CASE("a ring that knows no limit of a receive is stopped by cancelling it")
             received = first->size();
             for (int i = 0; i < 50; ++i) co_await yield();
         }
-        kernel::fault::hook = nullptr;
         CHECK(c.buffers().receive_limit() == 0);
         CHECK((c.ring() == nullptr || c.stats().pauses > 0));
         received += (co_await receive_chunks(both.server, flooded - received)).size();
         CHECK(received == flooded);
     };
     flavours::each([&](core& c) { block_on(c, body(c)); },
-                   [](core_options& o) { o.buffers.size = 4096; });
+                   [](core_options& o) {
+                       o.buffers.size = 4096;
+                       refuse({"receive_limit", "receive_limit"});
+                   });
+    kernel::fault::hook = nullptr;
 }
 
 TEST_CASE("a ring that takes no buffers is read by hand") {
@@ -929,18 +939,16 @@ TEST_CASE("a ring that takes no buffers is read by hand") {
 
 TEST_CASE("a ring without a multishot receive is read by hand") {
     const auto body = [](core& c) -> task<> {
+        kernel::fault::hook = nullptr;
         auto both = co_await net::half_connected();
         CHECK(both.client.send("by hand"));
-        kernel::fault::hook = [](const char* call) noexcept {
-            const std::string_view asked = call;
-            return asked == "receive_limit" || asked == "multishot_receive" ? EINVAL : 0;
-        };
         const auto got = co_await both.server.chunks().next();
-        kernel::fault::hook = nullptr;
         REQUIRE(got);
         CHECK(got->text() == "by hand");
         CHECK_FALSE(c.buffers().provides());
     };
-    flavours::each_task(body);
+    flavours::each([&](core& c) { block_on(c, body(c)); },
+                   [](core_options&) { refuse({"receive_limit", "multishot_receive"}); });
+    kernel::fault::hook = nullptr;
 }
 #endif

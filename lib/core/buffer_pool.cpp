@@ -137,7 +137,7 @@ std::string buffer_pool::describe() const {
 
 void buffer_pool::provide_window() noexcept {
     const bool limits = home_.ring()->takes_receive_limit();
-    if (!limits && !home_.ring()->takes_multishot_receive()) return;
+    if (!home_.ring()->takes_multishot_receive()) return;
     ring_bytes_ = whole_pages(options_.window * sizeof(io_uring_buf));
     auto* entries = static_cast<io_uring_buf_ring*>(sys::map_memory(ring_bytes_));
     window_refusal_ = ENOMEM;

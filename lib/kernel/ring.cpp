@@ -61,6 +61,7 @@ int ring::set_up(const setup& options, unsigned flags, unsigned sq, unsigned cq)
     set_up_extras(options);
     const int refusal = prove();
     proven_ = refusal == 0;
+    if (proven_) ask_of_receives();
     return refusal;
 }
 
@@ -81,7 +82,7 @@ std::unique_ptr<ring> ring::make(const setup& options, failure& why) {
             std::unique_ptr<ring> made(new ring);
             error = made->set_up(options, flags, sq / shrink, cq / shrink);
             if (error == 0) {
-                // For calls while the queue is full, which are made where nothing may fail.
+                // One queue full without asking for memory: calls are made where nothing may fail.
                 if (options.direct_descriptors > 0) made->aside_.reserve(made->cq_mask_ + 1);
                 return made;
             }
@@ -309,13 +310,11 @@ int ring::register_buffers(const iovec* memory, unsigned count) noexcept {
     if (const int error = fault::injected("register_buffers"); error != 0) return -error;
     return io_uring_register_buffers(&ring_, memory, count);
 }
-bool ring::takes_receive_limit() noexcept {
-    if (takes_limit_ < 0)
-        takes_limit_ = fault::injected("receive_limit") == 0 && knows_receive(1) ? 1 : 0;
-    return takes_limit_ > 0;
-}
-bool ring::takes_multishot_receive() noexcept {
-    return fault::injected("multishot_receive") == 0 && knows_receive(0);
+/// Now, while the ring has nothing else: a call on a full one needs memory.
+void ring::ask_of_receives() noexcept {
+    takes_limit_ = fault::injected("receive_limit") == 0 && knows_receive(1);
+    takes_multishot_ =
+        takes_limit_ || (fault::injected("multishot_receive") == 0 && knows_receive(0));
 }
 /// Of no file: a kernel that does not know such a receive refuses the entry before it looks for it.
 bool ring::knows_receive(std::uint32_t limit) noexcept {

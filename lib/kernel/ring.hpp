@@ -151,10 +151,10 @@ public:
                                       bool incremental) noexcept;
     void withdraw_buffers() noexcept;
     /// True when a multishot receive takes a limit (Linux 6.17): it ends by itself after so many
-    /// bytes. Asks the kernel, once.
-    [[nodiscard]] bool takes_receive_limit() noexcept;
+    /// bytes.
+    [[nodiscard]] bool takes_receive_limit() const noexcept { return takes_limit_; }
     /// True when there is a multishot receive at all (Linux 6.0; buffers there are from 5.19 on).
-    [[nodiscard]] bool takes_multishot_receive() noexcept;
+    [[nodiscard]] bool takes_multishot_receive() const noexcept { return takes_multishot_; }
     static void set_receive_limit(io_uring_sqe& sqe, std::uint32_t bytes) noexcept {
         sqe.file_index = bytes;  // optlen, which liburing 2.3 does not name, stands there
     }
@@ -207,6 +207,7 @@ private:
     void make_room() noexcept;
     void set_up_extras(const setup& options) noexcept;
     [[nodiscard]] int prove() noexcept;
+    void ask_of_receives() noexcept;
     [[nodiscard]] bool knows_receive(std::uint32_t limit) noexcept;
     [[nodiscard]] int await_call() noexcept;
     [[nodiscard]] int refused(int error) const noexcept;
@@ -251,7 +252,8 @@ private:
     io_uring ring_{};
     bool open_ = false;
     bool proven_ = false;
-    int takes_limit_ = -1;  // not asked yet
+    bool takes_limit_ = false;
+    bool takes_multishot_ = false;
     bool min_wait_ = false;
     bool cancels_ = false;  // one may be unanswered: taken since all was submitted and reaped
     bool registered_ = false;
