@@ -8,6 +8,7 @@
 #include <ringlet/base/check.hpp>
 
 #include <kernel/abi.hpp>
+#include <kernel/ring.hpp>
 
 #include <fmt/format.h>
 
@@ -37,9 +38,19 @@ std::string operation_name(std::uint8_t number) {
     return known ? names_of_operations[number] : fmt::format("operation {}", number);
 }
 
+/// Whether somebody is told of the answer, by his address.
+bool has_target(std::uint64_t user_data) noexcept {
+    return (user_data & 3) <= static_cast<std::uint64_t>(tag::many);
+}
+
 }  // namespace
 
+void ledger::submitted(const io_uring_sqe* queue, unsigned mask, unsigned tail) noexcept {
+    for (; noted_ != tail; ++noted_) submitted(queue[noted_ & mask]);
+}
+
 void ledger::submitted(const io_uring_sqe& sqe) noexcept {
+    if (!has_target(sqe.user_data)) return;
     if (blind_ || (2 * (used_ + 1) > capacity_ && !grow())) return;
     entry& e = *find(sqe.user_data);
     if (e.in_flight) {
@@ -61,7 +72,7 @@ void ledger::submitted(const io_uring_sqe& sqe) noexcept {
 /// Without F_MORE it is the last one: of a multishot operation, and of a zero-copy send, for which
 /// that is the notification.
 void ledger::answered(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept {
-    if (blind_) return;
+    if (blind_ || !has_target(user_data)) return;
     entry* const e = capacity_ > 0 ? find(user_data) : nullptr;
     if (e == nullptr || !e->in_flight) {
         const bool known = e != nullptr && e->user_data != 0;
@@ -108,6 +119,7 @@ bool ledger::grow() noexcept {
     const auto live = static_cast<std::size_t>(
         std::count_if(entries_.get(), entries_.get() + capacity_, in_flight));
     ledger larger;
+    larger.noted_ = noted_;
     larger.capacity_ = std::max(least_capacity, capacity_);
     while (larger.capacity_ < 4 * live) larger.capacity_ *= 2;
     larger.entries_.reset(static_cast<entry*>(std::calloc(larger.capacity_, sizeof(entry))));

@@ -16,9 +16,9 @@ namespace ringlet::kernel {
 /// Debug builds keep one.
 class ledger {
 public:
-    static constexpr bool kept = false;
-    void submitted(const io_uring_sqe&) noexcept {}
+    void submitted(const io_uring_sqe*, unsigned, unsigned) noexcept {}
     void answered(std::uint64_t, std::int32_t, std::uint32_t) noexcept {}
+    void forget() noexcept {}
     [[nodiscard]] std::string names(std::uint64_t) const { return {}; }
 };
 #else
@@ -28,9 +28,12 @@ public:
 /// that no operation can be forgotten.
 class ledger {
 public:
-    static constexpr bool kept = true;
+    /// The entries of a submission queue before `tail`, from where the last call ended.
+    void submitted(const io_uring_sqe* queue, unsigned mask, unsigned tail) noexcept;
     void submitted(const io_uring_sqe& sqe) noexcept;
     void answered(std::uint64_t user_data, std::int32_t result, std::uint32_t flags) noexcept;
+    /// In a forked child, whose queue begins anew.
+    void forget() noexcept { *this = ledger(); }
     /// What has not been answered for the last time, without `except`: "2 RECV, ACCEPT".
     [[nodiscard]] std::string names(std::uint64_t except) const;
 
@@ -54,6 +57,7 @@ private:
     std::unique_ptr<entry[], freed> entries_;
     std::size_t capacity_ = 0;  // a power of two
     std::size_t used_ = 0;
+    unsigned noted_ = 0;  // entries of the queue before this one are known
     bool blind_ = false;  // there was no memory: nothing is known any more
 };
 #endif

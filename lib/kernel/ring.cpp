@@ -218,9 +218,7 @@ void ring::make_room() noexcept {
 }
 
 int ring::enter(unsigned wait_count, std::int64_t timeout_ns, std::int64_t min_wait_ns) noexcept {
-#ifndef NDEBUG
-    note_submissions();
-#endif
+    ledger_.submitted(sqes_, sq_mask_, tail_);
     std::atomic_ref(*sq_tail_).store(tail_, std::memory_order_release);
     const unsigned to_submit = tail_ - load_acquire(sq_head_);
     if (!aside_.empty()) wait_count = 0;
@@ -271,24 +269,13 @@ void ring::forget_in_child() noexcept {
     enter_flags_ &= ~static_cast<unsigned>(IORING_ENTER_REGISTERED_RING);
     // Full, so that the next entry asks for room, and without answers.
     tail_ = sq_entries_ = 0;
-#ifndef NDEBUG
-    noted_ = 0;
-#endif
+    ledger_.forget();
     sq_head_ = sq_flags_ = &nothing[0];
     sq_tail_ = &nothing[1];
     cq_head_ = &nothing[2];
     cq_tail_ = &nothing[2];
     aside_.clear();
 }
-
-#ifndef NDEBUG
-void ring::note_submissions() noexcept {
-    for (; noted_ != tail_; ++noted_) {
-        const io_uring_sqe& sqe = sqes_[noted_ & sq_mask_];
-        if (has_target(sqe.user_data)) ledger_.submitted(sqe);
-    }
-}
-#endif
 
 void ring::cancel(std::uint64_t user_data) noexcept {
     io_uring_sqe& sqe = take();

@@ -93,7 +93,7 @@ public:
                 aside_.clear();
                 aside_told_ = 0;
             }
-            note_answer(user_data, res, flags);
+            ledger_.answered(user_data, res, flags);
             take(user_data, res, flags);
             ++count;
         }
@@ -105,7 +105,7 @@ public:
             const std::int32_t res = cqe.res;
             const std::uint32_t flags = cqe.flags;
             std::atomic_ref(*cq_head_).store(head + 1, std::memory_order_release);
-            note_answer(user_data, res, flags);
+            ledger_.answered(user_data, res, flags);
             take(user_data, res, flags);
             ++count;
         }
@@ -214,16 +214,6 @@ private:
     [[nodiscard]] bool find_call(int& answer) noexcept;
     void make_table(unsigned slots) noexcept;
     [[nodiscard]] int prove_table() noexcept;
-    /// Whether somebody is told of the answer, by his address.
-    [[nodiscard]] static bool has_target(std::uint64_t user_data) noexcept {
-        return (user_data & 3) <= static_cast<std::uint64_t>(tag::many);
-    }
-#ifndef NDEBUG
-    void note_submissions() noexcept;
-#endif
-    void note_answer(std::uint64_t user_data, std::int32_t res, std::uint32_t flags) noexcept {
-        if (ledger::kept && has_target(user_data)) ledger_.answered(user_data, res, flags);
-    }
 
     static std::uint32_t load_acquire(const unsigned* p) noexcept {
         return std::atomic_ref(*const_cast<unsigned*>(p)).load(std::memory_order_acquire);
@@ -259,9 +249,6 @@ private:
     bool registered_ = false;
     bool workers_capped_ = false;
     [[no_unique_address]] ledger ledger_;
-#ifndef NDEBUG
-    unsigned noted_ = 0;  // entries before this one are in the ledger
-#endif
     unsigned direct_slots_ = 0;
     unsigned direct_taken_ = 0;
     int direct_refusal_ = 0;
