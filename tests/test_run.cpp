@@ -291,6 +291,58 @@ TEST_CASE("one accepting core whose inbox is full is told later that another one
     flavours::each_backend([](run_options& options) {
         options.cores = 2;
         options.accept = run_options::accept_mode::one_core;
+TEST_CASE("a connection that was dealt out before a stop is served, although it comes after it") {
+    flavours::each_backend([](run_options& options) {
+        const std::string where = free_address();
+        options.cores = 2;
+        options.accept = run_options::accept_mode::one_core;
+        std::atomic<unsigned> listening = 0;
+        std::atomic<bool> busy = false;
+        std::atomic<bool> stopped = false;
+        std::atomic<std::size_t> served = 0;
+        std::vector<net::plain_client> all;
+        CHECK(run(options, [&]() -> task<> {
+                  while (listening < core_index()) co_await yield();
+                  auto door = tcp_listener::bind(where).value();
+                  const auto serve = [&]() -> task<> {
+                      while (auto peer = co_await door.next()) {
+                          CHECK(co_await peer->send_all("x"));
+                          ++served;
+                      }
+                  };
+                  const auto deal = [&]() -> task<> {
+                      program& p = *program::running.load();
+                      const auto port = p.port(door.local_name());
+                      const std::atomic<unsigned>& dealt = port->deal.places[1].waiting;
+                      co_await come_true([&] { return busy.load(); });
+                      for (int i = 0; i < 2; ++i) {  // in turn: one for each core
+                          all.emplace_back(door.local_name());
+                          co_await come_true([&] { return served + dealt == all.size(); });
+                      }
+                      CHECK(dealt == 1);
+                      stop();
+                      stopped = true;
+                  };
+                  const auto block = [&]() -> task<> {
+                      busy = true;
+                      const auto limit = now() + 30s;
+                      while (!stopped && now() < limit) std::this_thread::yield();
+                      co_return;
+                  };
+                  ++listening;
+                  while (listening < 2) co_await yield();
+                  co_await with_scope([&](scope& s) -> task<> {
+                      s.start(serve());
+                      co_await yield();  // it waits
+                      if (core_index() == 0) s.start(deal());
+                      if (core_index() == 1) s.start(block());
+                  });
+              }) == 0);
+        CHECK(served == 2);
+        for (const auto& client : all) CHECK(client.recv(1) == "x");
+    });
+}
+
         options.core.inbox_capacity = 2;
         std::atomic<unsigned> listening = 0;
         std::atomic<bool> busy = false;

@@ -314,6 +314,29 @@ TEST_CASE("a stop ends accept() with or_stop(), but not before those who have co
     });
 }
 
+TEST_CASE("a stop ends next(), but not before those who have connected are served") {
+    flavours::each_task([](core& c) -> task<> {
+        auto door = tcp_listener::bind("127.0.0.1:0").value();
+        std::error_code end;
+        int served = 0;
+        auto serve = [&]() -> task<> {
+            auto peer = co_await door.next();
+            for (; peer; peer = co_await door.next()) ++served;
+            end = peer.error();
+        };
+        std::vector<net::plain_client> clients;
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(serve());
+            for (int i = 0; i < 2; ++i) co_await yield();
+            // Where the ring's work is done at any system call, it has accepted these already.
+            for (int i = 0; i < 3; ++i) clients.emplace_back(door.local_name());
+            c.request_stop();
+        });
+        CHECK(served == 3);
+        CHECK(end == errc::stopping);
+    });
+}
+
 TEST_CASE("after a stop a flood that or_stop() still takes in does not keep other tasks from running") {
     flavours::each_task([](core& c) -> task<> {
         auto both = co_await flavours::connected();

@@ -76,6 +76,7 @@ acceptor::acceptor(core& home, owned_descriptor socket, std::shared_ptr<shared_p
     ++port_->users;
     if (!fed) return;
     dealer_.emplace(*this, port_->deal, options_.ready_limit, static_cast<bool>(socket_));
+    if (ended_) dealer_->want_none();
     if (dealer_->accepting()) go_on();
 }
 
@@ -134,6 +135,8 @@ int acceptor::take_or_arm() noexcept {
         return fd;
     }
     if (ended_) {
+        // What is accepted already, or being dealt to this core, is on its way here.
+        if (armed() || (dealer_ && dealer_->under_way())) return -EAGAIN;
         if (blocking_) return answer::stopping;
         const int fd = try_accept();
         return fd >= 0 ? fd : answer::stopping;
@@ -247,6 +250,7 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     c.ring()->untake_direct(std::exchange(a.set_aside_, 0));
     a.at = phase::idle;
     --c.in_flight;
+    if (a.ended_) return a.give_the_rest();
     // Another core has stopped, and its socket, which must not block, is the same (stop()).
     if (result == -EAGAIN && a.port_ != nullptr && a.local_.is_unix()) return;
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_refused_ = true;
@@ -285,6 +289,7 @@ void acceptor::deliver(int fd) noexcept {
         }
     }
     if (dealer_) dealer_->took_one();
+    give_the_rest();
 }
 
 /// Whether this core, or one that it accepts for, may have one more that its program has not taken.
@@ -356,14 +361,26 @@ void acceptor::stop() noexcept {
     ended_ = true;
     pause_.disarm();
     disarm();
+    if (dealer_) dealer_->want_none();
     if (socket_ && home_.ring() != nullptr) blocking_ = sys::set_nonblocking((*socket_).fd) != 0;
-    // Who had connected before the stop is still served, if there is memory for it.
-    while (somebody_waits()) static_cast<void>(give_to_waiter(take_or_arm()));
+    give_the_rest();
+}
+
+/// After a stop: who had connected before it is still served, if there is memory for it. Called
+/// again by whatever take_or_arm() then waits for.
+void acceptor::give_the_rest() noexcept {
+    while (ended_ && somebody_waits()) {
+        const int next = take_or_arm();
+        if (next == -EAGAIN) return;
+        static_cast<void>(give_to_waiter(next));
+    }
 }
 
 void acceptor::close() noexcept {
-    // First, while whatever is told is still dealt with: cancelling may reap, and so tell the last.
     ended_ = true;
+    if (!give_to_waiter(answer::cancelled) && waiting_ != nullptr) waiting_->acceptor_ = nullptr;
+    waiting_ = nullptr;
+    // While whatever is told is still dealt with: cancelling may reap, and so tell the last.
     disarm();
     // Nobody binds this address before all of this one is gone.
     const std::shared_ptr<shared_port> port = port_;  // longer than this
@@ -376,8 +393,6 @@ void acceptor::close() noexcept {
     file_.remove();
     pause_.disarm();
     stop_node_.unlink_if_linked();
-    if (!give_to_waiter(answer::cancelled) && waiting_ != nullptr) waiting_->acceptor_ = nullptr;
-    waiting_ = nullptr;
     if (armed()) {
         // The ring holds the socket until it has answered; shutdown(2) gives the port back now. Of a
         // Unix-domain socket it would end the other cores' duplicates.

@@ -45,6 +45,9 @@ public:
     void deliver(int fd) noexcept;
     /// Ends pause_until_room(): there is room.
     void go_on() noexcept;
+    void give_the_rest() noexcept;
+    /// Accepted, and not taken by this core's program.
+    [[nodiscard]] std::size_t ready() const noexcept { return ready_.size(); }
 
     [[nodiscard]] const address& local() const noexcept { return local_; }
     [[nodiscard]] descriptor& socket() const noexcept { return *socket_; }

@@ -14,7 +14,11 @@
 namespace ringlet {
 
 dealer::dealer(acceptor& owner, dealing& all, unsigned limit, bool accepts) noexcept
-    : timer([](timer& t) noexcept { static_cast<dealer&>(t).tell_of_room(); }),
+    : timer([](timer& t) noexcept {
+          auto& d = static_cast<dealer&>(t);
+          d.tell_of_room();
+          d.owner_.give_the_rest();
+      }),
       owner_(owner),
       all_(all),
       mine_(all.places[program::this_core]),
@@ -43,7 +47,8 @@ bool dealer::give(int fd) noexcept {
         if (there.waiting.load() >= limit_) continue;
         if (&there == &mine_) break;
         there.waiting.fetch_add(1);
-        if (post(to, dealt, static_cast<std::uintptr_t>(fd))) return true;
+        // A listener that stops says so first, and then looks at what is under way.
+        if (there.open.load() && post(to, dealt, static_cast<std::uintptr_t>(fd))) return true;
         there.waiting.fetch_sub(1);
     }
     mine_.waiting.fetch_add(1);
@@ -62,9 +67,20 @@ void dealer::tell_of_room() noexcept {
     const unsigned accepting = all_.accepts_on.load();
     if (accepting == program::this_core) return owner_.go_on();
     if (post(accepting, told)) return;
-    all_.full.store(true);  // its inbox is full: once more in a while
+    all_.full.store(true);  // its inbox is full
+    once_more();
+}
+
+void dealer::once_more() noexcept {
     constexpr std::uint64_t again_ns = 10'000'000;
     if (!linked()) here().timers().arm_after(*this, again_ns);
+}
+
+/// It comes by the inbox; or give() has taken back what it counted, which nobody is told of.
+bool dealer::under_way() noexcept {
+    if (mine_.waiting.load() <= owner_.ready()) return false;
+    once_more();
+    return true;
 }
 
 bool dealer::say_full() noexcept {

@@ -22,7 +22,7 @@ struct dealing {
 
     struct place {
         dealer* listener = nullptr;         ///< that core's, its own thread's to read and write
-        std::atomic<bool> open = false;     ///< whether it has one, for the others
+        std::atomic<bool> open = false;     ///< whether it has one that wants some, for the others
         std::atomic<unsigned> waiting = 0;  ///< connections it was dealt and has not taken yet
     };
     std::vector<place> places;             ///< one for each core
@@ -32,7 +32,7 @@ struct dealing {
 };
 
 /// One core's part in it. The accepting core gives connections away until nobody has room for more;
-/// then whichever core has room again tells it so. The timer is for telling once more.
+/// then whichever core has room again tells it so. The timer is for telling, or looking, once more.
 class dealer final : timer {
 public:
     /// This core listens from now on, and has room for `limit` connections. `accepts`: for all.
@@ -47,6 +47,10 @@ public:
     void took_one() noexcept;
     /// If the accepting core has stopped and this one has room, it shall go on.
     void tell_of_room() noexcept;
+    /// The program stops: this core is dealt no more.
+    void want_none() noexcept { mine_.open.store(false); }
+    /// Whether one that it was dealt before has not come yet; the owner is asked to look again.
+    [[nodiscard]] bool under_way() noexcept;
 
     // ---- on the accepting core --------------------------------------------------------------
     [[nodiscard]] bool accepting() const noexcept { return accepting_; }
@@ -57,6 +61,7 @@ public:
     [[nodiscard]] bool someone_is_full() const noexcept { return anyone_has(limit_, UINT_MAX); }
 
 private:
+    void once_more() noexcept;
     [[nodiscard]] bool anyone_has(unsigned least, unsigned most) const noexcept;
     [[nodiscard]] bool post(unsigned to, decltype(message::run) run,
                             std::uintptr_t word = 0) noexcept;
