@@ -142,6 +142,10 @@ TEST_CASE("what is known of a listener by port 0 goes with it once all cores hav
         const auto first = two.port(any);
         program::this_core = 1;
         CHECK(two.port(any) == first);
+        two.bound(any, *first);
+        program::this_core = 0;
+        CHECK(two.port(any) == first);  // not had yet: once more
+        two.bound(any, *first);
         known.push_back(first);
     }
     program::this_core = 0;
@@ -287,10 +291,6 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
     });
 }
 
-TEST_CASE("one accepting core whose inbox is full is told later that another one wants connections") {
-    flavours::each_backend([](run_options& options) {
-        options.cores = 2;
-        options.accept = run_options::accept_mode::one_core;
 TEST_CASE("a connection that was dealt out before a stop is served, although it comes after it") {
     flavours::each_backend([](run_options& options) {
         const std::string where = free_address();
@@ -343,6 +343,10 @@ TEST_CASE("a connection that was dealt out before a stop is served, although it 
     });
 }
 
+TEST_CASE("one accepting core whose inbox is full is told later that another one wants connections") {
+    flavours::each_backend([](run_options& options) {
+        options.cores = 2;
+        options.accept = run_options::accept_mode::one_core;
         options.core.inbox_capacity = 2;
         std::atomic<unsigned> listening = 0;
         std::atomic<bool> busy = false;
@@ -594,6 +598,31 @@ TEST_CASE("pinning is over with the program, and is not the blocking calls'") {
 }
 
 #ifndef NDEBUG  // the seam is not in release builds
+TEST_CASE("a core whose first bind to port 0 failed gets the port of the others by its next one") {
+    flavours::each_backend([](run_options& options) {
+        options.cores = 2;
+        std::array<std::string, 2> names;
+        std::atomic<int> bound = 0;
+        CHECK(run(options, [&]() -> task<> {
+                  const unsigned me = core_index();
+                  static thread_local bool refused;
+                  refused = me != 1;
+                  kernel::fault::hook = [](const char* call) noexcept {
+                      const bool asked = std::strcmp(call, "socket") == 0;
+                      return asked && !std::exchange(refused, true) ? EMFILE : 0;
+                  };
+                  auto door = tcp_listener::bind("127.0.0.1:0");
+                  CHECK(door.has_value() == (me == 0));
+                  if (!door) door = tcp_listener::bind("127.0.0.1:0");
+                  kernel::fault::hook = nullptr;
+                  names[me] = door.value().local_name().to_string();
+                  ++bound;
+                  co_await come_true([&] { return bound == 2; });  // it stays theirs until then
+              }) == 0);
+        CHECK(names[0] == names[1]);
+    });
+}
+
 TEST_CASE("a stop that comes while the cores are being made is not lost") {
     flavours::each_backend([](run_options& options) {
         options.core.wait = {};

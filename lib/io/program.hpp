@@ -19,14 +19,14 @@
 namespace ringlet {
 
 /// One address that the cores of a program listen on together. Lives as long as the program; one by
-/// port 0, once all cores have asked for it, as long as any of them listens on it.
+/// port 0, once all cores have had it, as long as any of them listens on it.
 struct shared_port {
     explicit shared_port(unsigned cores) : deal(cores) {}
 
     std::mutex binding;          ///< held by the core that binds; the others then take `local`
     bool bound = false;
     unsigned users = 0;          ///< listeners that are not closed
-    unsigned asked = 0;          ///< cores that have asked for it, by port 0
+    unsigned had = 0;            ///< cores that have listened on it, by port 0
     bool waited = false;         ///< one core has tried for listen_options::retry: enough for all
     address local;
     bool named = false;          ///< `local` is known, and stays
@@ -36,10 +36,12 @@ struct shared_port {
 
 /// What the cores started by one run() share. Set up before the first core, gone after the last.
 struct program {
-    explicit program(unsigned count, bool one) : cores(count), one_acceptor(one), binds(count) {}
+    explicit program(unsigned count, bool one) : cores(count), one_acceptor(one), binds_(count) {}
 
-    /// The address `local` is known under; made by the first core that asks.
+    /// What is known of the address `local`; made by the first core that asks.
     [[nodiscard]] std::shared_ptr<shared_port> port(const address& local);
+    /// This core has got it. Until then it is given the same one by port 0, however often it fails.
+    void bound(const address& local, shared_port& port);
 
     std::vector<core*> cores;  ///< null until made; fixed while any of them runs
     const bool one_acceptor;
@@ -50,7 +52,7 @@ struct program {
 private:
     std::mutex mutex_;
     std::map<std::string, std::shared_ptr<shared_port>> ports_;
-    std::vector<std::map<std::string, unsigned>> binds;  // per core: binds to port 0 so far
+    std::vector<std::map<std::string, unsigned>> binds_;  // per core: binds to port 0 so far
 };
 
 }  // namespace ringlet

@@ -115,6 +115,7 @@ result<tcp_listener> tcp_listener::bind(const address& local, const listen_optio
         port.bound = true;
         socket = owned_descriptor(fd.release());
     }
+    running->bound(local, port);
     return tcp_listener(
         new acceptor(c, std::move(socket), shared, fed, options, std::move(file)));
 }
