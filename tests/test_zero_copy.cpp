@@ -168,6 +168,33 @@ TEST_CASE("a send that is refused goes the other way and counts as none") {
     });
 }
 
+TEST_CASE("a send that is refused is never counted, also while it is under way") {
+    flavours::each_task([](core& c) -> task<> {
+        std::array<int, 2> ends{};
+        constexpr int kind = SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK;
+        REQUIRE(::socketpair(AF_UNIX, kind, 0, ends.data()) == 0);
+        flavours::pair both{tcp_stream(owned_descriptor(ends[0])),
+                            tcp_stream(owned_descriptor(ends[1]))};
+        both.server.set_zero_copy(1024);
+        CHECK(co_await both.client.send_all(net::pattern(some)));
+        auto got = co_await both.server.chunks().next();
+        REQUIRE(got);
+        const auto look = [&]() -> task<> {  // in the turn of the send, before its answer
+            CHECK((c.zero_copies().held() > 0) == (c.ring() != nullptr));
+            CHECK(c.stats().zero_copies == 0);
+            CHECK(c.stats().fixed_transfers == 0);
+            co_return;
+        };
+        auto sending = both.server.send_all(std::move(*got));
+        const auto [sent, looked] = co_await all_of(std::move(sending), look());
+        static_cast<void>(looked);
+        CHECK(sent);
+        co_await all_given_back(c);
+        CHECK(c.stats().zero_copies == 0);
+        CHECK(c.stats().fixed_transfers == 0);
+    });
+}
+
 TEST_CASE("a send that was cancelled before anything went has not been copied") {
     flavours::each_task([](core& c) -> task<> {
         auto both = co_await flavours::connected();

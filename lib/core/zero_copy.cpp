@@ -46,7 +46,6 @@ zero_copy_sends::record* zero_copy_sends::begin(descriptor& stream, completion& 
     home_.buffers().of(buffer).size = r.index;  // no segment of a stream meanwhile
     r.in_use = true;
     ++held_;
-    ++home_.counters().zero_copies;
     return &r;
 }
 
@@ -69,9 +68,10 @@ void zero_copy_sends::answered(core& c, ring_target& self, int result, std::uint
     sender.extras &= static_cast<std::uint8_t>(~completion::by_stand_in);
     if (refused(result)) {
         if (r.stream != nullptr) r.stream->zero_copy = 0;
-        --c.counters().zero_copies;
-        if (r.fixed) --c.counters().fixed_transfers;
         result = -EAGAIN;  // once more, the other way
+    } else {
+        ++c.counters().zero_copies;
+        if (r.fixed) ++c.counters().fixed_transfers;
     }
     sender.kind->answered(c, sender, result, 0);
 }

@@ -38,7 +38,6 @@ void prepare_zero_copy(core& c, io_uring_sqe& sqe, int fd, const std::byte* data
         io_uring_prep_send_zc_fixed(&sqe, fd, data, size, flags, abi::send_zc_report_usage,
                                     static_cast<unsigned>(fixed));
         r.fixed = true;
-        ++c.counters().fixed_transfers;
     }
 }
 
