@@ -4,11 +4,14 @@
 // What a peer may do to a connection, and what a connection may be made of; the plain exchange of
 // bytes is in test_stream.cpp.
 
+#include "aborts.hpp"
 #include "net_helpers.hpp"
 
 #include <fcntl.h>
+#include <sys/socket.h>
 
 #include <algorithm>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -209,4 +212,34 @@ TEST_CASE("dual stack takes IPv4 and IPv6, and IPv6 alone refuses IPv4") {
             if (!v4) CHECK(v4.error() == std::errc::connection_refused);
         }
     });
+}
+
+TEST_CASE("what outlives its core is named") {
+    for (const flavours::flavour& f : flavours::all) {
+        INFO("on ", std::string(f.name));
+        std::string why;
+        if (!choose_backend(flavours::options_of(f), &why)) {
+            MESSAGE("skipped on ", f.name, ": ", why);
+            continue;
+        }
+        const auto ends_after = [&f](auto open) {
+            return abort_message([&] {
+                auto c = core::make(flavours::options_of(f)).value();
+                const auto open_in_task = [&]() -> task<> {
+                    open();
+                    co_return;
+                };
+                block_on(*c, open_in_task());
+                c.reset();
+            });
+        };
+        std::optional<tcp_listener> door;
+        const std::string listener =
+            ends_after([&] { door.emplace(tcp_listener::bind("127.0.0.1:0").value()); });
+        CHECK(says(listener, "a stream, listener or file outlives its core"));
+        std::optional<tcp_stream> stream;
+        const std::string other = ends_after(
+            [&] { stream.emplace(owned_descriptor(::socket(AF_INET, SOCK_STREAM, 0))); });
+        CHECK(says(other, "a stream, listener or file outlives its core"));
+    }
 }

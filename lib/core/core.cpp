@@ -211,6 +211,8 @@ core::~core() {
     blocking_.reset();
     bell_completion_.answer = -1;  // not armed again
     drain();
+    RINGLET_CHECK(descriptors_->open() == 0,
+                  "a stream, listener or file outlives its core: it must end before the core does");
     zero_copies_.reset();
     buffers_.reset();
     pipes_.reset();
