@@ -60,11 +60,10 @@ buffer_pool::~buffer_pool() {
         home_.ring()->withdraw_buffers();
         sys::unmap_memory(ring_, ring_bytes_);
     }
-    const std::size_t small = std::size_t{options_.limit} * options_.size;
-    const std::size_t large = std::size_t{options_.large_limit} * options_.large_size;
-    unpoison(memory_, small);
-    sys::unmap_memory(memory_, small + gap);
+    unpoison(memory_, small_bytes_);
+    sys::unmap_memory(memory_, small_bytes_ + gap);
     if (large_memory_ == nullptr) return;
+    const std::size_t large = std::size_t{options_.large_limit} * options_.large_size;
     unpoison(large_memory_, large);
     sys::unmap_memory(large_memory_, large + gap);
 }
@@ -204,19 +203,19 @@ void buffer_pool::register_now() noexcept {
 }
 
 int buffer_pool::fixed_index_of(const std::byte* data, std::size_t size) noexcept {
-    const auto within = [=](const std::byte* begin, std::size_t bytes) {
+    const auto whole_is_in = [=](const std::byte* begin, std::size_t bytes) {
         const auto at = reinterpret_cast<std::uintptr_t>(data) -
                         reinterpret_cast<std::uintptr_t>(begin);
         return at < bytes && size <= bytes - at;
     };
     const std::size_t small = options_.size;
     const std::size_t large = options_.large_size;
-    if (!opened_ || !(within(memory_, options_.limit * small) ||
-                      within(large_memory_, options_.large_limit * large)))
+    if (!opened_ || !(whole_is_in(memory_, options_.limit * small) ||
+                      whole_is_in(large_memory_, options_.large_limit * large)))
         return -1;
     if (!registering_done_) register_now();
-    if (within(memory_ + fixed_first_ * small, fixed_small_ * small)) return 0;
-    return within(large_memory_, fixed_large_ * large) ? 1 : -1;
+    if (whole_is_in(memory_ + fixed_first_ * small, fixed_small_ * small)) return 0;
+    return whole_is_in(large_memory_, fixed_large_ * large) ? 1 : -1;
 }
 
 /// Half of it from the large buffers as far as there are so many, the rest from the small. Of the
@@ -326,7 +325,8 @@ buffer_pool::room buffer_pool::take_otherwise(bool large) noexcept {
 
 bool buffer_pool::is_in_a_large_one(const std::byte* data) const noexcept {
     return large_memory_ != nullptr &&
-           within(data, large_memory_, std::size_t{options_.large_limit} * options_.large_size);
+           points_into(data, large_memory_,
+                       std::size_t{options_.large_limit} * options_.large_size);
 }
 
 void buffer_pool::give_back_otherwise(std::uint32_t id) noexcept {

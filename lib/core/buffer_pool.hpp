@@ -109,7 +109,7 @@ public:
     /// A lease is about to end here: its bytes must lie in this pool, which shares no memory with
     /// another core's.
     void must_be_ours(const std::byte* data) const noexcept {
-        RINGLET_CHECK(within(data, memory_, small_bytes_) || is_in_a_large_one(data),
+        RINGLET_CHECK(points_into(data, memory_, small_bytes_) || is_in_a_large_one(data),
                       "a chunk was given back on another core than its own: copy its bytes, or move "
                       "the stream");
     }
@@ -223,8 +223,8 @@ private:
     [[nodiscard]] bool pop_free(std::uint32_t& id) noexcept;
     void give_back_otherwise(std::uint32_t id) noexcept;
     /// Its end is within too: all of a chunk may have been dropped.
-    [[nodiscard]] static bool within(const std::byte* data, const std::byte* begin,
-                                     std::size_t size) noexcept {
+    [[nodiscard]] static bool points_into(const std::byte* data, const std::byte* begin,
+                                          std::size_t size) noexcept {
         return reinterpret_cast<std::uintptr_t>(data) - reinterpret_cast<std::uintptr_t>(begin) <=
                size;
     }

@@ -64,7 +64,7 @@ struct core_stats {
 struct registered_memory {
     std::size_t bytes = 0;
     std::size_t wanted = 0;      ///< buffer_options::registered
-    std::size_t most = 0;        ///< this core's share of `limit`
+    std::size_t most = 0;        ///< this core's share of a quarter of `limit`
     std::size_t limit = 0;       ///< RLIMIT_MEMLOCK of the process; SIZE_MAX: none
     std::error_code refusal;     ///< the kernel's, to the last try
 };

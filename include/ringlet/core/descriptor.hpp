@@ -150,7 +150,7 @@ private:
     std::vector<std::unique_ptr<std::array<descriptor, block>>> blocks_;
     descriptor* free_ = nullptr;
     std::size_t open_ = 0;
-    const std::uint16_t number_;  // no other pool of the process has it
+    const std::uint16_t number_;  // none of the 65535 pools made before or after has it
 };
 
 /// An owned descriptor. Closed with its owner, on the core it was opened on; an operation in flight

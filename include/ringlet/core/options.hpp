@@ -32,8 +32,8 @@ struct wait_policy {
 enum class receive_path : std::uint8_t {
     automatic,  ///< each stream by the sizes it receives: small by multishot, large by readiness
     multishot,  ///< the ring receives into a buffer of its choice as data comes
-    readiness,  ///< the ring tells of data, recv(2) takes it into the hottest buffer, the large
-                ///< ones and before asking the ring where much comes at a time
+    readiness,  ///< the ring tells of data, recv(2) takes it into the hottest buffer; where much
+                ///< comes at a time, into a large one, and before the ring is asked
 };
 
 /// The buffers of a core that chunks() gives out. All sizes in bytes, rounded up to pages; memory is
