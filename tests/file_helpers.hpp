@@ -48,10 +48,4 @@ inline std::string get(const std::string& path) {
     return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
 }
 
-/// Descriptors this process has open.
-inline long open_descriptors() {
-    using listing = std::filesystem::directory_iterator;
-    return std::distance(listing("/proc/self/fd"), listing());
-}
-
 }  // namespace files

@@ -2,6 +2,7 @@
 // Copyright (c) 2026 The ringlet authors
 #pragma once
 
+#include "fault_helpers.hpp"
 #include "flavours.hpp"
 
 #include <netinet/in.h>
@@ -10,8 +11,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <chrono>
+#include <cstdint>
 #include <cstring>
+#include <filesystem>
+#include <iterator>
 #include <span>
 #include <string>
 #include <string_view>
@@ -31,6 +37,28 @@ inline std::vector<std::byte> pattern(std::size_t size, unsigned seed = 1) {
 
 inline std::string text_of(std::span<const std::byte> bytes) {
     return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+inline std::span<const std::byte> bytes_of(std::string_view text) {
+    return std::as_bytes(std::span(text));
+}
+
+/// Descriptors this process has open.
+inline std::size_t open_files() {
+    const auto all = std::filesystem::directory_iterator("/proc/self/fd");
+    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+/// Waits for what the kernel or another thread does; false when it has not come after half a minute,
+/// which is for what never comes since something is wrong.
+template <class Condition>
+ringlet::task<bool> come_true(Condition condition) {
+    const auto limit = ringlet::now() + std::chrono::seconds(30);
+    while (!condition()) {
+        if (ringlet::now() >= limit) co_return false;
+        co_await ringlet::yield();
+    }
+    co_return true;
 }
 
 /// A blocking socket of the test's own, connected to `where`; closed at the end.
@@ -127,22 +155,40 @@ inline bool may_open(rlim_t count) {
 }
 
 /// Lowers the limit of open files to what is open now and `spare` more, until it goes.
-class few_descriptors {
+class few_descriptors : faults::soft_limit {
 public:
-    explicit few_descriptors(int spare) {
-        getrlimit(RLIMIT_NOFILE, &before_);
-        const int lowest_free = ::dup(0);
-        ::close(lowest_free);
-        rlimit low = before_;
-        low.rlim_cur = static_cast<rlim_t>(lowest_free + spare);
-        setrlimit(RLIMIT_NOFILE, &low);
-    }
-    ~few_descriptors() { setrlimit(RLIMIT_NOFILE, &before_); }
-    few_descriptors(const few_descriptors&) = delete;
-    few_descriptors& operator=(const few_descriptors&) = delete;
+    explicit few_descriptors(int spare) : soft_limit(RLIMIT_NOFILE, lowest_free() + static_cast<rlim_t>(spare)) {}
 
 private:
-    rlimit before_{};
+    static rlim_t lowest_free() noexcept {
+        const int lowest = ::dup(0);
+        ::close(lowest);
+        return static_cast<rlim_t>(lowest);
+    }
+};
+
+/// A port of 127.0.0.1 that the kernel gives to no other program meanwhile. Nobody listens there, so
+/// connections are refused, until listeners of the test's own are bound to it: both have
+/// SO_REUSEADDR.
+class held_port {
+public:
+    held_port() : fd_(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
+        const int yes = 1;
+        sockaddr_in where{};
+        where.sin_family = AF_INET;
+        where.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        socklen_t size = sizeof where;
+        auto* const plain = reinterpret_cast<sockaddr*>(&where);
+        REQUIRE(::setsockopt(fd_.get(), SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes) == 0);
+        REQUIRE(::bind(fd_.get(), plain, size) == 0);
+        REQUIRE(::getsockname(fd_.get(), plain, &size) == 0);
+        name_ = ringlet::address::loopback_v4(ntohs(where.sin_port));
+    }
+    [[nodiscard]] const ringlet::address& name() const noexcept { return name_; }
+
+private:
+    ringlet::unique_fd fd_;
+    ringlet::address name_;
 };
 
 /// Runs `wait` in a scope that is cancelled after `turns` turns of the loop (-1: before it starts);

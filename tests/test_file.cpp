@@ -4,7 +4,6 @@
 #include "aborts.hpp"
 #include "file_helpers.hpp"
 
-#include <kernel/fault.hpp>
 #include <kernel/sys.hpp>
 
 #include <fcntl.h>
@@ -14,6 +13,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -23,9 +23,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
+using net::bytes_of;
 
 task<std::error_code> error_of_open(std::string path, open_options options = {}) {
     co_return (co_await file::open(path, options)).error();
@@ -261,14 +259,10 @@ TEST_CASE("beneath: nothing leads out of the folder, with openat2 and without it
             const bool by_hand = way == 1 && c.ring() == nullptr;
 #ifndef NDEBUG
             // A hook is its thread's: the loop tries, the worker walks.
-            const auto refuse = [] {
-                kernel::fault::hook = [](const char* call) noexcept {
-                    return std::string_view(call) == "openat2" ? ENOSYS : 0;
-                };
-            };
+            std::optional<faults::failing> refuse;
             if (way == 1) {
-                refuse();
-                CHECK(co_await blocking(refuse));
+                refuse.emplace("openat2", ENOSYS);
+                CHECK(co_await blocking(faults::failing::also_here));
             }
 #endif
             INFO("way ", way);
@@ -286,11 +280,6 @@ TEST_CASE("beneath: nothing leads out of the folder, with openat2 and without it
             CHECK(co_await opened("top/") == std::errc::not_a_directory);
             CHECK(co_await opened("sub/nothing") == std::errc::no_such_file_or_directory);
             CHECK(co_await opened("") == std::errc::no_such_file_or_directory);
-#ifndef NDEBUG
-            const auto grant = [] { kernel::fault::hook = nullptr; };
-            grant();
-            CHECK(co_await blocking(grant));
-#endif
         }
     };
     flavours::each([&](core& c) { block_on(c, body(c)); },
@@ -402,26 +391,26 @@ TEST_CASE("closing says how it went, leaves nothing, and cannot be cancelled") {
     flavours::each_task([](core&) -> task<> {
         const files::temp_folder dir;
         files::put(dir / "f", "x");
-        const long before = files::open_descriptors();
+        const std::size_t before = net::open_files();
         auto f = (co_await file::open(dir / "f")).value();
-        CHECK(files::open_descriptors() == before + 1);
+        CHECK(net::open_files() == before + 1);
         CHECK(co_await f.close());
         CHECK(!f);
         CHECK(co_await f.close());  // an empty one: nothing to do
-        CHECK(files::open_descriptors() == before);
+        CHECK(net::open_files() == before);
         for (const int turns : {-1, 0, 1, 2, 3}) {
             auto opened = (co_await file::open(dir / "f")).value();
             auto closing = [&]() -> task<std::error_code> {
                 co_return (co_await opened.close()).error();
             };
             CHECK(!co_await net::cancelled_after(turns, closing));
-            CHECK(files::open_descriptors() == before);
+            CHECK(net::open_files() == before);
         }
         {
             auto dropped = (co_await file::open(dir / "f")).value();
-            CHECK(files::open_descriptors() == before + 1);
+            CHECK(net::open_files() == before + 1);
         }
-        CHECK(files::open_descriptors() == before);
+        CHECK(net::open_files() == before);
     });
 }
 
@@ -429,7 +418,7 @@ TEST_CASE("an open that is cancelled at any moment loses no descriptor") {
     flavours::each_task([](core& c) -> task<> {
         const files::temp_folder dir;
         files::put(dir / "old", "x");
-        const long before = files::open_descriptors();
+        const std::size_t before = net::open_files();
         int opened = 0;
         int refused = 0;
         for (int round = 0; round < 60; ++round) {
@@ -450,7 +439,7 @@ TEST_CASE("an open that is cancelled at any moment loses no descriptor") {
         }
         CHECK(opened + refused == 300);
         CHECK(c.descriptors().open() == 0);
-        CHECK(files::open_descriptors() == before);
+        CHECK(net::open_files() == before);
     });
 }
 
@@ -562,26 +551,22 @@ TEST_CASE("a file that ends while an operation on it goes on is a bug that is na
 #ifndef NDEBUG
 TEST_CASE("each call of the kernel that fails is told, and nothing is lost") {
     flavours::each_task([](core& c) -> task<> {
-        if (c.ring() != nullptr) co_return;  // there the answers of the ring are failed; see below
+        if (c.ring() != nullptr) co_return;  // there the answers of the ring are failed: test_faults
         const files::temp_folder dir;
         files::put(dir / "f", "x");
-        const long before = files::open_descriptors();
-        kernel::fault::hook = [](const char* call) noexcept {
-            return std::string_view(call) == "openat2" ? EMFILE : 0;
-        };
-        const auto refused = co_await file::open(dir / "f");
-        kernel::fault::hook = nullptr;
-        CHECK(refused.error() == std::errc::too_many_files_open);
+        const std::size_t before = net::open_files();
+        {
+            const faults::failing none("openat2", EMFILE);
+            CHECK((co_await file::open(dir / "f")).error() == std::errc::too_many_files_open);
+        }
         auto f = (co_await file::open(dir / "f")).value();
         std::array<std::byte, 4> room{};
-        kernel::fault::hook = [](const char* call) noexcept {
-            return std::string_view(call) == "preadv2" ? EIO : 0;
-        };
-        const auto broken = co_await f.read_at(room, 0);
-        kernel::fault::hook = nullptr;
-        CHECK(broken.error() == std::errc::io_error);
+        {
+            const faults::failing broken("preadv2", EIO);
+            CHECK((co_await f.read_at(room, 0)).error() == std::errc::io_error);
+        }
         f = file();
-        CHECK(files::open_descriptors() == before);
+        CHECK(net::open_files() == before);
     });
 }
 #endif

@@ -7,7 +7,6 @@
 #include "file_helpers.hpp"
 
 #include <core/buffer_pool.hpp>
-#include <kernel/fault.hpp>
 #include <kernel/ring.hpp>
 
 #include <fcntl.h>
@@ -28,9 +27,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
+using net::bytes_of;
 
 constexpr std::array no_offsets{UINT64_MAX, std::uint64_t{INT64_MAX} + 1};
 
@@ -240,26 +237,15 @@ TEST_CASE("a regular file's end costs the ring no read more") {
 }
 
 #ifndef NDEBUG
-namespace {
-int sampled = 0;
-int count_samples(const char* call) noexcept {
-    if (std::string_view(call) == "preadv2") ++sampled;
-    return 0;
-}
-}  // namespace
-
 TEST_CASE("the loop looks for a bounded part of what is fetched, and a thread for the rest") {
     flavours::each_task([](core&) -> task<> {
         const files::temp_folder dir;
         files::put(dir / "f", net::pattern(16 * 1024 * 1024));
         auto f = (co_await file::open(dir / "f")).value();
-        sampled = 0;
-        kernel::fault::hook = count_samples;  // of this thread
-        const auto fetched = co_await f.fetch(0, 16 * 1024 * 1024);
-        kernel::fault::hook = nullptr;
-        CHECK(fetched.has_value());
-        CHECK(sampled > 0);
-        CHECK(sampled <= 64);
+        const faults::failing samples("preadv2", 0);  // counted, of this thread
+        CHECK((co_await f.fetch(0, 16 * 1024 * 1024)).has_value());
+        CHECK(samples.refused() > 0);
+        CHECK(samples.refused() <= 64);
     });
 }
 #endif

@@ -6,7 +6,6 @@
 #include "file_helpers.hpp"
 
 #include <core/buffer_pool.hpp>
-#include <kernel/fault.hpp>
 
 #include <fcntl.h>
 #include <sys/resource.h>
@@ -188,20 +187,14 @@ TEST_CASE("without locked memory the same goes on by plain operations") {
         CHECK(c.buffers().leased() == 0);
     };
     flavours::each([&](core& c) {
-        rlimit before{};
-        REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &before) == 0);
-        const rlimit none{.rlim_cur = 0, .rlim_max = before.rlim_max};
-        REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &none) == 0);
+        const faults::soft_limit none(RLIMIT_MEMLOCK, 0);
+        REQUIRE(none.value() == 0);
         block_on(c, body(c));
-        REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &before) == 0);
     });
 #ifndef NDEBUG
     flavours::each([&](core& c) {
-        kernel::fault::hook = [](const char* call) noexcept {
-            return std::strcmp(call, "register_buffers") == 0 ? ENOMEM : 0;
-        };
+        const faults::failing none("register_buffers", ENOMEM);
         block_on(c, body(c));
-        kernel::fault::hook = nullptr;
     });
 #endif
 }
@@ -399,9 +392,7 @@ TEST_CASE("a buffer that comes back goes to a file that waits for one before it 
             for (int i = 0; i < 3; ++i) co_await yield();
             CHECK_FALSE(served);
             from_ring.reset();
-            const auto limit = now() + 30s;
-            while (!served && now() < limit) co_await yield();
-            CHECK(served);
+            CHECK(co_await net::come_true([&] { return served; }));
             held.clear();
         });
     });

@@ -3,8 +3,6 @@
 
 #include "file_helpers.hpp"
 
-#include <kernel/fault.hpp>
-
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/socket.h>
@@ -21,9 +19,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-std::span<const std::byte> bytes_of(std::string_view text) {
-    return std::as_bytes(std::span(text));
-}
+using net::bytes_of;
 
 task<file> opened(std::string path) { co_return (co_await file::open(path)).value(); }
 
@@ -225,12 +221,10 @@ TEST_CASE("a small piece goes at once, and nothing that would have to wait") {
         // More than is copied.
         CHECK(server.try_send_file(f, 0, 16'384, bytes_of("x")).value() == 0);
 #ifndef NDEBUG
-        // What is not in the page cache.
-        kernel::fault::hook = [](const char* call) noexcept {
-            return std::string_view(call) == "preadv2" ? EAGAIN : 0;
-        };
-        CHECK(server.try_send_file(f, 0, 100, bytes_of("head")).value() == 0);
-        kernel::fault::hook = nullptr;
+        {
+            const faults::failing uncached("preadv2", EAGAIN);
+            CHECK(server.try_send_file(f, 0, 100, bytes_of("head")).value() == 0);
+        }
 #endif
         // A peer that does not read: some of it at most, and then the rest in its order.
         const std::size_t filled = co_await net::fill(server);

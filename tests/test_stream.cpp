@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Copyright (c) 2026 The ringlet authors
 
-#include "flavours.hpp"
-
-#include <kernel/fault.hpp>
+#include "net_helpers.hpp"
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -20,12 +18,6 @@ using namespace ringlet;
 using namespace std::chrono_literals;
 
 namespace {
-
-std::vector<std::byte> pattern(std::size_t size) {
-    std::vector<std::byte> bytes(size);
-    for (std::size_t i = 0; i < size; ++i) bytes[i] = std::byte((i * 131 + i / 251) & 0xff);
-    return bytes;
-}
 
 /// Receives until the end of the stream, at most `chunk` bytes at a time.
 task<std::vector<std::byte>> receive_all(tcp_stream& from, std::size_t chunk) {
@@ -68,7 +60,7 @@ TEST_CASE("every byte comes back, for sizes from 1 B to 4 MiB, whole or in piece
     flavours::each_task([](core&) -> task<> {
         for (const std::size_t size : {1U, 2U, 63U, 4096U, 65537U, 1U << 20, 4U << 20}) {
             INFO("size ", size);
-            const auto sent = pattern(size);
+            const auto sent = net::pattern(size);
             auto both = co_await flavours::connected();
             std::vector<std::byte> received;
             auto receiver = [&]() -> task<> { received = co_await receive_all(both.client, 32768); };
@@ -84,7 +76,7 @@ TEST_CASE("every byte comes back, for sizes from 1 B to 4 MiB, whole or in piece
 
 TEST_CASE("a dribble of single bytes comes through") {
     flavours::each_task([](core&) -> task<> {
-        const auto sent = pattern(700);
+        const auto sent = net::pattern(700);
         auto both = co_await flavours::connected();
         std::vector<std::byte> received;
         auto receiver = [&]() -> task<> { received = co_await receive_all(both.client, 1); };
@@ -99,7 +91,7 @@ TEST_CASE("a dribble of single bytes comes through") {
 
 TEST_CASE("a gathered send of sixteen parts is one stream of bytes, also when it is short") {
     flavours::each_task([](core&) -> task<> {
-        const auto bytes = pattern(3'000'001);
+        const auto bytes = net::pattern(3'000'001);
         auto both = co_await flavours::connected();
         std::array<send_part, send_gathered_op::max_parts> parts;
         std::span<const std::byte> rest(bytes);
@@ -122,7 +114,7 @@ TEST_CASE("a gathered send of sixteen parts is one stream of bytes, also when it
 
 TEST_CASE("a peer that does not read stops the sender, and loses nothing when it reads again") {
     flavours::each_task([](core&) -> task<> {
-        const auto bytes = pattern(16 << 20);
+        const auto bytes = net::pattern(16 << 20);
         auto both = co_await flavours::connected();
         std::size_t sent = 0;
         std::error_code end;
@@ -190,21 +182,17 @@ TEST_CASE("urgent data ends a read early and yet no later byte is missed") {
 #ifndef NDEBUG
 TEST_CASE("a signal that falls upon a receive at an urgent mark hides nothing") {
     flavours::each_virtual([](core& c, manual_clock&) -> task<> {
-        static int refusals;
         auto both = co_await flavours::connected();
         const unique_fd client = both.client.duplicate().value();
         REQUIRE(::send(client.get(), "!", 1, MSG_OOB) == 1);
         REQUIRE(::send(client.get(), "def", 3, 0) == 3);
-        refusals = 2;  // the first receive, and the one after its edge
-        kernel::fault::hook = [](const char* call) noexcept {
-            return std::string_view(call) == "recv" && refusals > 0 && refusals-- > 0 ? EAGAIN : 0;
-        };
+        // The first receive, and the one after its edge.
+        const faults::failing interrupted("recv", EAGAIN, 0, 2);
         std::array<std::byte, 8> room{};
         const auto got = co_await both.server.recv(room).within(std::chrono::seconds(5));
-        kernel::fault::hook = nullptr;
         REQUIRE(got.has_value());
         CHECK(*got == 3);
-        CHECK((refusals == 0) == (c.ring() == nullptr));  // the ring asks by itself
+        CHECK((interrupted.refused() == 2) == (c.ring() == nullptr));  // the ring asks by itself
     });
 }
 #endif

@@ -2,9 +2,8 @@
 // Copyright (c) 2026 The ringlet authors
 
 #include "../samples/upstreams.hpp"
+#include "fault_helpers.hpp"
 #include "flavours.hpp"
-
-#include <kernel/fault.hpp>
 
 #include <fmt/format.h>
 #include <unistd.h>
@@ -54,30 +53,9 @@ task<bool> connects(upstreams& servers) {
     co_return made.has_value();
 }
 
-#ifndef NDEBUG  // the seam is not in release builds
-/// What the next two sockets fail with.
-class failing_sockets {
-public:
-    failing_sockets(int first, int second) noexcept {
-        errors = {first, second};
-        used = 0;
-        kernel::fault::hook = [](const char* call) noexcept {
-            const bool fails = call == std::string_view("socket") && used < errors.size();
-            return fails ? errors[used++] : 0;
-        };
-    }
-    failing_sockets(const failing_sockets&) = delete;
-    ~failing_sockets() { kernel::fault::hook = nullptr; }
-
-private:
-    static inline std::array<int, 2> errors{};
-    static inline std::size_t used = 0;
-};
-#endif
-
 }  // namespace
 
-#ifndef NDEBUG
+#ifndef NDEBUG  // the seam is not in release builds
 TEST_CASE("probes that overlap and end in a shortage do not leave a server alone") {
     each_overlapping([](manual_clock& clock) -> task<> {
         upstreams servers({nobody()}, one_failure());
@@ -87,7 +65,7 @@ TEST_CASE("probes that overlap and end in a shortage do not leave a server alone
         clock.advance(11s);
         CHECK_FALSE(servers.ejected(u));
         {
-            const failing_sockets lacking(EMFILE, EMFILE);
+            const faults::failing lacking("socket", EMFILE, 0, 2);
             std::ignore = co_await all_of(connects(servers), connects(servers));
         }
         CHECK(u.shortages == 2);
@@ -101,7 +79,8 @@ TEST_CASE("a shortage does not bring back a server that others have found to fai
         upstreams servers({nobody()}, one_failure());
         const upstream& u = servers.all()[0];
         {
-            const failing_sockets refusing_then_lacking(ECONNREFUSED, EMFILE);
+            const faults::failing then_lacking("socket", EMFILE, 0, 1);
+            const faults::failing refusing("socket", ECONNREFUSED, 0, 1);
             std::ignore = co_await all_of(connects(servers), connects(servers));
         }
         CHECK(u.failures == 1);
