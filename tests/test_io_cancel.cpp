@@ -5,7 +5,7 @@
 // its answer comes; by a scope, by a deadline and by a stop. Exactly one outcome each, and no byte and
 // no connection is lost.
 
-#include "flavours.hpp"
+#include "net_helpers.hpp"
 
 #include <sys/socket.h>
 
@@ -20,35 +20,13 @@ namespace {
 
 using room_type = std::array<std::byte, 64>;
 
-/// Fills the stream until its peer, which does not read, takes no more.
-task<> fill(tcp_stream& stream) {
-    const std::vector<std::byte> block(256 * 1024);
-    // Twice: what had been under way at the first time-out makes some room.
-    for (int times = 0; times < 2; ++times)
-        while (co_await stream.send(block).within(50ms)) {}
-}
-
-/// Runs `wait` in a scope that is cancelled after `turns` turns of the loop; its error.
-template <class Wait>
-task<std::error_code> cancelled_after(int turns, Wait wait) {
-    std::error_code outcome;
-    auto keep = [&]() -> task<> { outcome = co_await wait(); };
-    co_await with_scope([&](scope& s) -> task<> {
-        if (turns < 0) s.cancel();
-        s.start(keep());
-        for (int i = 0; i < turns; ++i) co_await yield();
-        s.cancel();
-    });
-    co_return outcome;
-}
-
 }  // namespace
 
 TEST_CASE("every wait ends with cancelled, before it starts and while it is in flight") {
     flavours::each_task([](core& c) -> task<> {
         auto both = co_await flavours::connected();
         auto full = co_await flavours::connected();
-        co_await fill(full.client);
+        co_await net::fill(full.client);
         auto door = tcp_listener::bind("127.0.0.1:0").value();
         room_type room{};
         const std::vector<std::byte> block(4 << 20);
@@ -76,18 +54,18 @@ TEST_CASE("every wait ends with cancelled, before it starts and while it is in f
         auto next = [&]() -> task<std::error_code> { co_return (co_await door.next()).error(); };
         for (const int turns : {-1, 0, 1, 3}) {
             INFO("after turns: ", turns);
-            CHECK(co_await cancelled_after(turns, recv) == errc::cancelled);
-            CHECK(co_await cancelled_after(turns, recv_within) == errc::cancelled);
-            CHECK(co_await cancelled_after(turns, recv_or_stop) == errc::cancelled);
-            CHECK(co_await cancelled_after(turns, send) == errc::cancelled);
-            CHECK(co_await cancelled_after(turns, send_all) == errc::cancelled);
-            CHECK(co_await cancelled_after(turns, gathered) == errc::cancelled);
-            CHECK(co_await cancelled_after(turns, next) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, recv) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, recv_within) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, recv_or_stop) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, send) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, send_all) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, gathered) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, next) == errc::cancelled);
         }
         auto alone = tcp_listener::bind("127.0.0.1:0").value();
         auto accept = [&]() -> task<std::error_code> { co_return (co_await alone.accept()).error(); };
         for (const int turns : {-1, 0, 1, 3})
-            CHECK(co_await cancelled_after(turns, accept) == errc::cancelled);
+            CHECK(co_await net::cancelled_after(turns, accept) == errc::cancelled);
         // The listener's own multishot accept may stay armed; nothing else does.
         CHECK(c.in_flight <= base + 1);
     });
@@ -114,7 +92,7 @@ TEST_CASE("a connect that is cancelled or timed out closes its socket") {
         auto connect = [&]() -> task<std::error_code> {
             co_return (co_await tcp_stream::connect(door.local_name())).error();
         };
-        CHECK(co_await cancelled_after(2, connect) == errc::cancelled);
+        CHECK(co_await net::cancelled_after(2, connect) == errc::cancelled);
         CHECK(c.descriptors().open() == open);
     });
 }
@@ -265,11 +243,9 @@ TEST_CASE("a stop ends waits marked or_stop() but not before what has come is re
 TEST_CASE("the same errors on every flavour") {
     flavours::each_task([](core&) -> task<> {
         room_type room{};
-        auto door = std::make_unique<tcp_listener>(tcp_listener::bind("127.0.0.1:0").value());
-        const address gone = door->local_name();
-        door.reset();
-        for (int i = 0; i < 3; ++i) co_await yield();
-        CHECK((co_await tcp_stream::connect(gone)).error() == std::errc::connection_refused);
+        const net::held_port nobody;
+        CHECK((co_await tcp_stream::connect(nobody.name())).error() ==
+              std::errc::connection_refused);
 
         auto closed = co_await flavours::connected();
         co_await closed.client.close();

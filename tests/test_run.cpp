@@ -5,7 +5,6 @@
 #include "net_helpers.hpp"
 
 #include <io/program.hpp>
-#include <kernel/fault.hpp>
 
 #include <sched.h>
 #include <sys/resource.h>
@@ -18,7 +17,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <iterator>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -59,9 +57,8 @@ TEST_CASE("the cores of a program share a quarter of the locked memory for regis
     constexpr rlim_t eight_mib = 8 << 20;  // a common default
     rlimit before{};
     REQUIRE(::getrlimit(RLIMIT_MEMLOCK, &before) == 0);
-    rlimit lowered = before;
-    lowered.rlim_cur = std::min(before.rlim_cur, eight_mib);
-    REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &lowered) == 0);
+    const faults::soft_limit lowered(RLIMIT_MEMLOCK, std::min(before.rlim_cur, eight_mib));
+    REQUIRE(lowered.value() <= eight_mib);
     flavours::each_backend([&](run_options& options) {
         options.cores = 4;
         std::array<registered_memory, 4> got{};
@@ -74,14 +71,13 @@ TEST_CASE("the cores of a program share a quarter of the locked memory for regis
         for (const registered_memory& g : got) {
             sum += g.bytes;
             if (options.core.backend == backend::epoll) continue;
-            CHECK(g.limit == lowered.rlim_cur);
-            CHECK(g.most == lowered.rlim_cur / 16);
+            CHECK(g.limit == lowered.value());
+            CHECK(g.most == lowered.value() / 16);
             // Enough for two buffers each, unless others of this user hold the rest of the limit.
-            if (lowered.rlim_cur == eight_mib) CHECK((g.bytes >= 128 * 1024 || g.refusal));
+            if (lowered.value() == eight_mib) CHECK((g.bytes >= 128 * 1024 || g.refusal));
         }
-        CHECK(sum <= lowered.rlim_cur / 4);
+        CHECK(sum <= lowered.value() / 4);
     });
-    REQUIRE(::setrlimit(RLIMIT_MEMLOCK, &before) == 0);
 }
 
 TEST_CASE("a body that throws ends the program with 1, and the other cores with it") {
@@ -194,22 +190,10 @@ TEST_CASE("one accepting core deals connections out in turn") {
 }
 
 namespace {
-/// Where nobody listens at the moment.
-std::string free_address() {
-    auto core = core::make({}).value();
-    return block_on(*core, []() -> task<std::string> {
-        co_return tcp_listener::bind("127.0.0.1:0").value().local_name().to_string();
-    }());
-}
-/// Waits for what other threads do. The limit is for what never comes since something is wrong.
+/// For tasks that say themselves what has not come.
 template <class Condition>
 task<> come_true(Condition condition) {
-    const auto limit = now() + 30s;
-    while (!condition() && now() < limit) co_await yield();
-}
-std::size_t open_files() {
-    const auto all = std::filesystem::directory_iterator("/proc/self/fd");
-    return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+    static_cast<void>(co_await net::come_true(std::move(condition)));
 }
 }  // namespace
 
@@ -259,12 +243,12 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
                       all.emplace_back(door.local_name());
                       all.emplace_back(door.local_name());
                       co_await until(2);  // each core has one, and takes no more
-                      const std::size_t before = open_files();
+                      const std::size_t before = net::open_files();
                       for (std::size_t i = 0; i < clients; ++i) {
                           all.emplace_back(door.local_name());
                           co_await some_turns();
                       }
-                      most_open = open_files() - before - clients;
+                      most_open = net::open_files() - before - clients;
                       // Core 1 takes some at a time, and is full again each time: core 0 gets none.
                       for (std::size_t n = 4; n < 2 + clients - 3 * limit; n += 3) {
                           takes[1] = n;
@@ -391,7 +375,8 @@ TEST_CASE("what was listened on and closed can be listened on again, by all core
     const std::string file =
         (std::filesystem::temp_directory_path() / ("ringlet-again-" + std::to_string(getpid())))
             .string();
-    for (const std::string& where : {free_address(), "unix:" + file}) {
+    const net::held_port port;
+    for (const std::string& where : {port.name().to_string(), "unix:" + file}) {
         for (const auto accept :
              {run_options::accept_mode::each_core, run_options::accept_mode::one_core}) {
             flavours::each_backend([&](run_options& options) {
@@ -458,12 +443,14 @@ TEST_CASE("cores that call each other again and again while both inboxes are ful
         options.cores = 2;
         options.core.inbox_capacity = 2;
         std::array<int, 2> calls{};
+        std::array<long, 2> refused{};
         CHECK(run(options, [&]() -> task<> {
                   const unsigned me = core_index();
                   const auto there = []() noexcept {};
                   const auto insist = [&]() -> task<> {
                       for (int i = 0; i < 200; ++i)
-                          while ((co_await on_core(1 - me, there)).error() == errc::inbox_full) {}
+                          while ((co_await on_core(1 - me, there)).error() == errc::inbox_full)
+                              ++refused[me];
                       ++calls[me];
                   };
                   co_await with_scope([&](scope& s) -> task<> {
@@ -471,8 +458,8 @@ TEST_CASE("cores that call each other again and again while both inboxes are ful
                       co_return;
                   });
               }) == 0);
-        CHECK(calls[0] == 8);
-        CHECK(calls[1] == 8);
+        for (const int done : calls) CHECK(done == 8);
+        for (const long times : refused) CHECK(times > 0);
     });
 }
 
@@ -628,17 +615,16 @@ TEST_CASE("a stop that comes while the cores are being made is not lost") {
         options.core.wait = {};
         static bool asked = false;
         asked = false;
-        kernel::fault::hook = [](const char* call) noexcept {
+        const faults::hooked stops([](const char* call) noexcept {
             if (std::strcmp(call, "event_fd") == 0 && core_count() == 1 && !std::exchange(asked, true))
                 stop();
             return 0;
-        };
+        });
         std::error_code end;
         CHECK(run(options, [&]() -> task<> {
                   semaphore never(0);
                   end = (co_await never.acquire().or_stop()).error();
               }) == 0);
-        kernel::fault::hook = nullptr;
         CHECK(asked);
         CHECK(end == errc::stopping);
     });
@@ -734,8 +720,7 @@ std::string misused_elsewhere(run_options options, Take take) {
         std::atomic<int> step = 0;
         belongings of_one;
         const auto come_to = [&](int wanted) -> task<> {
-            const auto limit = now() + 30s;
-            while (step < wanted && now() < limit) co_await yield();
+            co_await come_true([&] { return step >= wanted; });
         };
         std::ignore = run(options, [&]() -> task<> {
             // One after the other: listeners of several cores share a port, and its connections.
