@@ -5,7 +5,6 @@
 
 #include <core/buffer_pool.hpp>
 #include <core/pipe_pool.hpp>
-#include <kernel/fault.hpp>
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -15,8 +14,6 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
-#include <filesystem>
-#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,11 +28,6 @@ namespace {
 constexpr std::array modes{relay_mode::copy, relay_mode::splice, relay_mode::automatic};
 const char* name_of(relay_mode m) {
     return m == relay_mode::copy ? "copy" : m == relay_mode::splice ? "splice" : "automatic";
-}
-
-std::ptrdiff_t open_files() {
-    namespace fs = std::filesystem;
-    return std::distance(fs::directory_iterator("/proc/self/fd"), fs::directory_iterator());
 }
 
 /// Bytes without a period that a pipe's or a buffer's size could hide behind.
@@ -66,7 +58,7 @@ task<ends> proxied() {
 /// Runs the body on each flavour and sees that it leaves no pipe, no buffer and no descriptor.
 template <class Body, class Change>
 void each_core(Body body, Change change) {
-    const auto before = open_files();
+    const std::size_t before = net::open_files();
     flavours::each(
         [&](core& c) {
             block_on(c, body(c));
@@ -74,7 +66,7 @@ void each_core(Body body, Change change) {
             CHECK(c.buffers().leased() == 0);
         },
         change);
-    CHECK(open_files() == before);
+    CHECK(net::open_files() == before);
 }
 template <class Body>
 void each_core(Body body) {
@@ -171,24 +163,6 @@ task<relay_result> exchange(std::span<const std::byte> there, std::span<const st
 constexpr bool has_faults = false;
 #else
 constexpr bool has_faults = true;
-
-/// Fails a system call from its `first` use on.
-struct failing {
-    static inline std::string_view call;
-    static inline int error = 0;
-    static inline int uses = 0;
-    static inline int first = 0;
-    failing(const char* name, int e, int from = 0) {
-        call = name;
-        error = e;
-        first = from;
-        uses = 0;
-        kernel::fault::hook = [](const char* asked) noexcept {
-            return asked == call && uses++ >= first ? error : 0;
-        };
-    }
-    ~failing() { kernel::fault::hook = nullptr; }
-};
 #endif
 
 }  // namespace
@@ -332,7 +306,8 @@ TEST_CASE("a reset of either side at any byte ends the relay, after what came be
                     co_await give(breaks, std::span(bytes).first(cut), 65'536);
                     breaks.abort();
                 });
-                CHECK(at_stays.right <= cut);
+                // So much has come before the reset does; what had not is dropped with it.
+                CHECK((cut <= 4096 ? at_stays.right == cut : at_stays.right <= cut));
                 CHECK(at_stays.end);
                 CHECK(result.first == (forth ? ender::a : ender::b));
                 CHECK(result.how == std::errc::connection_reset);
@@ -730,12 +705,12 @@ TEST_CASE("what fails in the kernel's splicing is done by copying, with nothing 
         each_core([&](core& c) -> task<> {
             for (const int error : {EINVAL, ENOMEM, ENOSYS, EPERM}) {
                 for (const int first : {0, 1, 2, 7}) {  // into a pipe, or out of one
-                    const failing from_here("splice", error, first);
+                    const faults::failing from_here("splice", error, first);
                     static_cast<void>(co_await exchange(bytes, bytes, 100'000, options_of(mode)));
                 }
             }
             for (const int error : {EMFILE, ENFILE, ENOMEM}) {
-                const failing from_here("pipe", error);
+                const faults::failing from_here("pipe", error);
                 const core_stats before = c.stats();
                 static_cast<void>(co_await exchange(bytes, {}, 100'000, options_of(mode)));
                 CHECK((c.stats().pipe_shortages > before.pipe_shortages || c.pipes().open() > 0));
@@ -743,7 +718,7 @@ TEST_CASE("what fails in the kernel's splicing is done by copying, with nothing 
         });
     }
     each_core([&](core& c) -> task<> {  // over pipe-user-pages-soft: one page
-        const failing from_here("pipe_size", EPERM);
+        const faults::failing from_here("pipe_size", EPERM);
         static_cast<void>(co_await exchange(bytes, {}, 100'000, options_of(relay_mode::splice)));
         CHECK(c.stats().splices == 0);
         CHECK(c.stats().pipe_shortages > 0);
