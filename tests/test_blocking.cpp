@@ -3,14 +3,15 @@
 
 #include "net_helpers.hpp"
 
-#include <kernel/fault.hpp>
-
 #include <liburing.h>
 #include <pthread.h>
 #include <signal.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
+#include <chrono>
+#include <fstream>
 #include <memory>
 #include <mutex>
 #include <set>
@@ -46,6 +47,20 @@ public:
 private:
     std::atomic<bool> open_{false};
 };
+
+/// Asked on another thread: whether a thread sleeps in the kernel before half a minute is over.
+bool falls_asleep(pid_t thread) {
+    const std::string path = "/proc/self/task/" + std::to_string(thread) + "/stat";
+    const auto limit = std::chrono::steady_clock::now() + 30s;
+    while (std::chrono::steady_clock::now() < limit) {
+        std::string line;
+        std::getline(std::ifstream(path), line);
+        const std::size_t name_ends = line.rfind(')');  // then its state
+        if (name_ends != std::string::npos && line.substr(name_ends, 3) == ") S") return true;
+        std::this_thread::yield();
+    }
+    return false;
+}
 
 /// The same test on each flavour, with so many threads and places in the queue.
 template <class Body>
@@ -344,14 +359,16 @@ TEST_CASE("a time limit drops a call that has not begun and waits for one that r
 TEST_CASE("a virtual clock neither jumps nor calls a deadlock while a call is out") {
     flavours::each_virtual([](core&, manual_clock& clock) -> task<> {
         const auto before = clock.now_ns();
-        // Longer than a loop that only waits for I/O gives the kernel before it jumps.
-        CHECK(co_await blocking([] { std::this_thread::sleep_for(60ms); }));
+        // A loop that would jump, or say that nothing can ever happen, does so before it sleeps.
+        const pid_t loop = ::gettid();
+        const auto outlast = [&] { CHECK(falls_asleep(loop)); };
+        CHECK(co_await blocking(outlast));
         CHECK(clock.now_ns() == before);
         bool slept = false;
         auto sleeper = [&]() -> task<> { slept = static_cast<bool>(co_await sleep_for(1h)); };
         co_await with_scope([&](scope& s) -> task<> {
             s.start(sleeper());
-            const auto held = co_await blocking([] { std::this_thread::sleep_for(60ms); });
+            const auto held = co_await blocking(outlast);
             CHECK(held);
             CHECK(!slept);
             CHECK(clock.now_ns() == before);
@@ -458,12 +475,11 @@ TEST_CASE("the pool's threads end with the last core that used it") {
 #ifndef NDEBUG
 TEST_CASE("without a thread to be had a call fails, and the next one may do better") {
     flavours::each_task([](core&) -> task<> {
-        kernel::fault::hook = [](const char* call) noexcept {
-            return std::string_view(call) == "thread" ? EAGAIN : 0;
-        };
-        const auto refused = co_await blocking([] {});
-        kernel::fault::hook = nullptr;
-        CHECK(refused.error() == std::errc::resource_unavailable_try_again);
+        {
+            const faults::failing none("thread", EAGAIN);
+            CHECK((co_await blocking([] {})).error() ==
+                  std::errc::resource_unavailable_try_again);
+        }
         CHECK(co_await blocking([] {}));
     });
 }

@@ -67,7 +67,7 @@ TEST_CASE("a thousand pipelined requests, cut at odd places, are read as one str
     });
 }
 
-TEST_CASE("a reset ends the wait of a reader and of a writer, and says so") {
+TEST_CASE("a reset ends the wait of a reader and of a writer") {
     flavours::each_task([](core& c) -> task<> {
         auto both = co_await net::half_connected();
         const auto block = net::pattern(8 << 20);
