@@ -263,7 +263,7 @@ TEST_CASE("any system call may fail with any errno and nothing hangs, leaks or c
         for (const int error : errors) {
             for (const known_call& call : calls) {
                 const long times = sweep(c, call.name, error);
-                INFO(call.name, ": ", times, " times");
+                INFO(std::string(call.name), ": ", times, " times");
                 CHECK((times > 0) == (c.ring() != nullptr ? call.on_ring : call.on_epoll));
             }
         }
@@ -303,7 +303,7 @@ TEST_CASE("any call and any answer of files and pipes may fail: told, and nothin
                     if (name == "pread") first.emplace("preadv2", EAGAIN);
                     if (name == "openat") first.emplace("openat2", ENOSYS);
                     const long times = sweep_files(c, path, call.name, error);
-                    INFO(std::string(name), ": ", times, " times");
+                    INFO(std::string(call.name), ": ", times, " times");
                     CHECK((times > 0) == (on_ring ? call.on_ring : call.on_epoll));
                 }
             }
