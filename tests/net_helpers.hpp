@@ -49,8 +49,8 @@ inline std::size_t open_files() {
     return static_cast<std::size_t>(std::distance(begin(all), end(all)));
 }
 
-/// Waits for what the kernel or another thread does; false when it has not come after half a minute,
-/// which is for what never comes since something is wrong.
+/// Waits for what the kernel or another thread does; false when it has not come after half a
+/// minute, which is for what never comes since something is wrong.
 template <class Condition>
 ringlet::task<bool> come_true(Condition condition) {
     const auto limit = ringlet::now() + std::chrono::seconds(30);
@@ -157,7 +157,7 @@ inline bool may_open(rlim_t count) {
 /// Lowers the limit of open files to what is open now and `spare` more, until it goes.
 class few_descriptors : faults::soft_limit {
 public:
-    explicit few_descriptors(int spare) : soft_limit(RLIMIT_NOFILE, lowest_free() + static_cast<rlim_t>(spare)) {}
+    explicit few_descriptors(rlim_t spare) : soft_limit(RLIMIT_NOFILE, lowest_free() + spare) {}
 
 private:
     static rlim_t lowest_free() noexcept {
@@ -167,8 +167,8 @@ private:
     }
 };
 
-/// A port of 127.0.0.1 that the kernel gives to no other program meanwhile. Nobody listens there, so
-/// connections are refused, until listeners of the test's own are bound to it: both have
+/// A port of 127.0.0.1 that the kernel gives to no other program meanwhile. Nobody listens there,
+/// so connections are refused, until listeners of the test's own are bound to it: both have
 /// SO_REUSEADDR.
 class held_port {
 public:

@@ -181,7 +181,8 @@ task<bool> file_scenario(const std::string& path, flavours::pair& both) {
     }
     const auto half = std::span(bytes).first(1000);
     const std::array<send_part, 2> parts{send_part(half.first(400)), send_part(half.last(600))};
-    if (!co_await both.client.send_all(parts) || !co_await arrives(both.server, 0, 1000)) co_return false;
+    if (!co_await both.client.send_all(parts)) co_return false;
+    if (!co_await arrives(both.server, 0, 1000)) co_return false;
 
     // Two copies of what comes, one of which is read, and the other sent back.
     if (!co_await both.client.send_all(half)) co_return false;
