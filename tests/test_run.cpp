@@ -277,7 +277,7 @@ TEST_CASE("one accepting core takes no more than there is room for, and a full c
 
 TEST_CASE("a connection that was dealt out before a stop is served, although it comes after it") {
     flavours::each_backend([](run_options& options) {
-        const std::string where = free_address();
+        const net::held_port port;
         options.cores = 2;
         options.accept = run_options::accept_mode::one_core;
         std::atomic<unsigned> listening = 0;
@@ -287,7 +287,7 @@ TEST_CASE("a connection that was dealt out before a stop is served, although it 
         std::vector<net::plain_client> all;
         CHECK(run(options, [&]() -> task<> {
                   while (listening < core_index()) co_await yield();
-                  auto door = tcp_listener::bind(where).value();
+                  auto door = tcp_listener::bind(port.name()).value();
                   const auto serve = [&]() -> task<> {
                       while (auto peer = co_await door.next()) {
                           CHECK(co_await peer->send_all("x"));
@@ -296,8 +296,8 @@ TEST_CASE("a connection that was dealt out before a stop is served, although it 
                   };
                   const auto deal = [&]() -> task<> {
                       program& p = *program::running.load();
-                      const auto port = p.port(door.local_name());
-                      const std::atomic<unsigned>& dealt = port->deal.places[1].waiting;
+                      const auto shared = p.port(door.local_name());
+                      const std::atomic<unsigned>& dealt = shared->deal.places[1].waiting;
                       co_await come_true([&] { return busy.load(); });
                       for (int i = 0; i < 2; ++i) {  // in turn: one for each core
                           all.emplace_back(door.local_name());
