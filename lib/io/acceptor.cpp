@@ -250,11 +250,13 @@ void acceptor::ring_answered(core& c, ring_target& self, int result, std::uint32
     c.ring()->untake_direct(std::exchange(a.set_aside_, 0));
     a.at = phase::idle;
     --c.in_flight;
-    if (a.ended_) return a.give_the_rest();
     // Another core has stopped, and its socket, which must not block, is the same (stop()).
-    if (result == -EAGAIN && a.port_ != nullptr && a.local_.is_unix()) return;
+    const bool found_none = result == -EAGAIN && a.port_ != nullptr && a.local_.is_unix();
+    const bool failed = result < 0 && result != -ECANCELED && !found_none;
     if (result == -EINVAL || result == -ENOTSOCK) a.multishot_refused_ = true;
-    if (result < 0 && result != -ECANCELED && !a.is_passed_over(result)) a.absorb(result);
+    if (failed && !a.is_passed_over(result)) a.absorb(result);
+    if (a.ended_) return a.give_the_rest();
+    if (found_none) return;
     if (a.waiting_ != nullptr || a.has_room()) {
         a.go_on();
     } else {
