@@ -697,6 +697,27 @@ TEST_CASE("a signal_set gives its signals, each once, and puts back what was the
     });
 }
 
+TEST_CASE("each of several signal_sets gets the signal, on whatever core") {
+    flavours::each_backend([](run_options& options) {
+        options.cores = 2;
+        std::atomic<unsigned> listening = 0;
+        std::atomic<unsigned> got = 0;
+        CHECK(run(options, [&]() -> task<> {
+                  signal_set one{SIGUSR2};
+                  signal_set other{SIGUSR2, SIGHUP};
+                  ++listening;
+                  if (core_index() == 0) {
+                      CHECK(co_await net::come_true([&] { return listening == 2; }));
+                      CHECK(::kill(::getpid(), SIGUSR2) == 0);
+                  }
+                  CHECK((co_await one.next()).value() == SIGUSR2);
+                  CHECK((co_await other.next()).value() == SIGUSR2);
+                  ++got;
+              }) == 0);
+        CHECK(got == 2);
+    });
+}
+
 TEST_CASE("a program that cannot be set up ends with 2") {
     run_options options;
     options.core.backend = backend::uring;

@@ -13,6 +13,8 @@
 #include <algorithm>
 #include <optional>
 #include <string>
+#include <tuple>
+#include <utility>
 #include <vector>
 
 using namespace ringlet;
@@ -241,5 +243,73 @@ TEST_CASE("what outlives its core is named") {
         const std::string other = ends_after(
             [&] { stream.emplace(owned_descriptor(::socket(AF_INET, SOCK_STREAM, 0))); });
         CHECK(says(other, "a stream, listener or file outlives its core"));
+    }
+}
+
+TEST_CASE("with defer_accept a connection is taken only once data has come") {
+    flavours::each_task([](core&) -> task<> {
+        listen_options patient;
+        patient.defer_accept = 20s;
+        auto door = tcp_listener::bind("127.0.0.1:0", patient).value();
+        const net::plain_client client(door.local_name());
+        bool taken = false;
+        const auto serve = [&]() -> task<> {
+            auto peer = (co_await door.next()).value();
+            taken = true;
+            room_type room{};
+            CHECK((co_await peer.recv(room)).value() == 5);
+        };
+        const auto talk = [&]() -> task<> {
+            for (int i = 0; i < 16; ++i) co_await yield();
+            CHECK_FALSE(taken);
+            CHECK(client.send("hello"));
+            CHECK(co_await net::come_true([&] { return taken; }));
+        };
+        co_await with_scope([&](scope& s) -> task<> {
+            s.start(serve());
+            s.start(talk());
+            co_return;
+        });
+    });
+}
+
+namespace {
+task<> send_twice_at_once() {
+    auto both = co_await flavours::connected();
+    const std::vector<std::byte> much(std::size_t{64} << 20);
+    const auto send = [&]() -> task<> { std::ignore = co_await both.client.send_all(much); };
+    co_await with_scope([&](scope& s) -> task<> {
+        s.start(send());
+        s.start(send());
+        co_return;
+    });
+}
+task<> send_too_many_parts() {
+    auto both = co_await flavours::connected();
+    const std::vector<send_part> parts(send_gathered_op::max_parts + 1);
+    std::ignore = co_await both.client.send_all(parts);
+}
+task<> wait_twice_at_the_door() {
+    auto door = tcp_listener::bind("127.0.0.1:0").value();
+    const auto wait = [&]() -> task<> { std::ignore = co_await door.next(); };
+    co_await with_scope([&](scope& s) -> task<> {
+        s.start(wait());
+        s.start(wait());
+        co_return;
+    });
+}
+}  // namespace
+
+TEST_CASE("what two tasks may not do at once, or one with too much, is named") {
+    const std::pair<task<> (*)(), const char*> misuses[] = {
+        {send_twice_at_once, "two operations write to one descriptor at once"},
+        {send_too_many_parts, "a gathered send has more than 16 parts"},
+        {wait_twice_at_the_door, "two tasks wait for the next connection of one listener"},
+    };
+    for (const auto& [misuse, rule] : misuses) {
+        const std::string said =
+            abort_message_on_core([start = misuse](core& c) { block_on(c, start()); });
+        INFO(said);
+        CHECK(says(said, rule));
     }
 }
